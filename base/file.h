@@ -1,0 +1,45 @@
+/* Files: whole reads and writes, atomic replacement. EINTR is handled; short transfers are completed. Any thread. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Reads len bytes at offset. -EIO when the file ends before. */
+int file_pread(int fd, void *buf, size_t len, uint64_t offset);
+/* Reads up to len bytes from a stream; returns the number of bytes (less than len only at its end), or -errno. */
+ssize_t file_read(int fd, void *buf, size_t len);
+int file_write(int fd, const void *data, size_t len);
+int file_pwrite(int fd, const void *data, size_t len, uint64_t offset);
+
+/* Appends a whole file to out (whose cap bounds it). path is relative to dirfd (AT_FDCWD as in openat). */
+int file_load(int dirfd, const char *path, struct buf *out, struct err *e);
+
+enum file_save_flags {
+	FILE_SYNC = 1,	    /* the data and the name are on the disk when the call returns */
+	FILE_EXCLUSIVE = 2, /* -EEXIST if the name is taken */
+	FILE_PRIVATE = 4,   /* mode 0600 instead of 0644 */
+};
+/* Writes a temporary file in path's folder and renames (or, with FILE_EXCLUSIVE, links) it to path: others see the old
+ * content or the new one, never a part. The folder must exist. */
+int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e);
+
+/* mkdir -p, mode 0777 less the umask. Existing folders are fine. */
+int file_mkdirs(const char *path, struct err *e);
+
+/* The base folder of the XDG specification: $variable/inetboot, or $HOME/fallback/inetboot. Allocated; NULL and e set
+ * where neither variable is set. */
+char *file_xdg_dir(const char *variable, const char *fallback, struct err *e);
+
+/* asprintf() that returns the string, or NULL. */
+char *file_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Is every byte zero? */
+bool file_all_zero(const void *data, size_t len);
+
+#endif
