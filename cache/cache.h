@@ -1,0 +1,42 @@
+/* A folder of block files in the store's layout (blocks/ab/abcdef...): the local cache of verified blocks, bounded and shared by
+ * processes; or, opened read-only, a store in a folder. It moves raw block files; what they hold is checked by the caller on
+ * every load (block_decode()), and a bad one is dropped with cache_drop(). Any thread.
+ *
+ * Bound: when this process's view of the total passes the limit, the least recently used files go until 90 % is left.
+ * Use is remembered by the file's modification time, refreshed at most once an hour. Writers: temporary + rename. No fsync: a torn
+ * entry is a miss. Nothing here ever fails a read: errors of writes are counted, logged once, and the cache goes on. */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/sha256.h"
+
+#define CACHE_SIZE_DEFAULT (4ULL << 30)
+
+struct cache;
+
+/* size: bytes; 0 without bound. read_only: nothing is written (a store, or a cache on a read-only medium; folders that cannot be made
+ * or written give a read-only cache with a warning, not an error). */
+int cache_open(struct cache **out, const char *dir, uint64_t size, bool read_only, struct err *e);
+
+/* Appends the block file's bytes to out (cap bounds it). -ENOENT: not there. Other errors are misses too, for the caller. */
+int cache_load(struct cache *c, const struct hash *hash, struct buf *out);
+bool cache_has(struct cache *c, const struct hash *hash);
+/* Keeps a block file. Best effort. */
+void cache_store(struct cache *c, const struct hash *hash, const void *frame, size_t len);
+/* Removes an entry whose bytes were bad. */
+void cache_drop(struct cache *c, const struct hash *hash);
+
+struct cache_stats {
+	uint64_t hits, misses, stores, drops, evictions, write_errors; /* by this process */
+	uint64_t bytes;						       /* this process's view of the total */
+};
+void cache_stats(struct cache *c, struct cache_stats *out);
+const char *cache_dir(const struct cache *c);
+void cache_close(struct cache *c);
+
+#endif

@@ -1,0 +1,93 @@
+/* Where bytes come from over HTTP: a set of mirrors that hold the same content, with the policy of what to do when one fails.
+ *
+ * One request is a blocking call in the caller's thread: it picks a mirror, lets the event loop (http.h) transfer, checks the
+ * answer, and on failure goes on with the next mirror or, after a jittered backoff (or the server's Retry-After), again:
+ *
+ *	no connection, DNS, time-out, reset, 408, 429, 5xx	the network or server is gone: tried again until `timeout_ms`
+ *								(0: for ever: a root disk waits), with one log line when
+ *								the trouble starts and one when it ends
+ *	404, 403, 401, 410, 416, other 4xx, redirect loops,	the mirror does not have it or gives wrong bytes: every mirror
+ *	wrong length, refused by `check`			is asked up to ORIGIN_BAD_TRIES times, then the call fails
+ *
+ * A mirror that failed is asked last until its backoff has passed. Any thread may call; requests run concurrently. */
+#ifndef FETCH_ORIGIN_H
+#define FETCH_ORIGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define ORIGIN_BAD_TRIES 3	/* per mirror and request, for answers that are wrong rather than missing */
+#define ORIGIN_IN_FLIGHT 32	/* transfers at once */
+#define ORIGIN_REDIRECTS 5
+
+struct origin;
+
+struct origin_options {
+	const char *proxy;	    /* NULL: from the environment */
+	const char *cacert;	    /* NULL: the system's */
+	const char *const *headers; /* "Name: value", NULL-terminated array; NULL: none. Not sent to other hosts on redirects */
+	bool netrc;		    /* look into ~/.netrc */
+	unsigned timeout_ms;	    /* for a whole request with its retries; 0: without limit */
+	unsigned connect_ms;	    /* for one connection; 0: 10000 */
+	unsigned stall_ms;	    /* a transfer with less than 1 kB/s over this time is given up; 0: 15000 */
+};
+
+/* urls: base URLs (http, https; no trailing slash), at least one. Starts the event loop thread. */
+int origin_open(struct origin **out, const char *const *urls, size_t count, const struct origin_options *o, struct err *e);
+
+/* Adds a mirror (the manifest names more); a URL that is there already is ignored. */
+int origin_add(struct origin *o, const char *url, struct err *e);
+
+/* Checks a body before it is accepted; returns 0, or an error to have it fetched again or elsewhere. Runs in the thread
+ * of the origin_get() call. */
+typedef int (*origin_check)(void *context, const struct buf *body, struct err *e);
+
+struct origin_request {
+	const char *path;     /* behind the mirror's URL: "blocks/ab/...", without leading slash; "" for the URL itself */
+	uint64_t offset, len; /* a byte range; len 0: the whole resource */
+	const char *if_range; /* strong ETag for a range, or NULL. Another ETag, or a 200: -ESTALE at once, no retries */
+	size_t max;	      /* bytes that the body may have; longer ones are cut off and count as wrong */
+	origin_check check;   /* or NULL */
+	void *context;
+	bool background;      /* prefetch: queued behind all demanded requests */
+	bool fresh;	      /* for the mutable manifest: ask caches on the way to revalidate */
+	bool once;	      /* fail at the first full round over the mirrors instead of waiting (offline start, probes) */
+};
+
+struct origin_answer {
+	struct buf body;     /* owned by the caller after success: buf_free() */
+	uint64_t total;	     /* size of the whole resource where a range was asked (from Content-Range) */
+	char etag[256];	     /* "" where none or weak */
+	char type[64];	     /* Content-Type, "" where none */
+	const char *mirror;  /* the URL that it came from; lives as long as the origin */
+};
+
+/* 0; -ENOENT (404 or 410 everywhere); -EACCES (401, 403); -ESTALE; -EBADMSG (wrong bytes everywhere); -ETIMEDOUT;
+ * -ECANCELED (after origin_cancel()); -EHOSTUNREACH (with `once`: no answer from any). e names URL, mirrors tried, what happened. */
+int origin_get(struct origin *o, const struct origin_request *rq, struct origin_answer *out, struct err *e);
+
+/* Makes every present and future request fail with -ECANCELED: for shutdown. */
+void origin_cancel(struct origin *o);
+
+struct origin_stats {
+	uint64_t requests; /* answered or failed transfers */
+	uint64_t bytes;	   /* body bytes received */
+	uint64_t retries;  /* requests asked again after a failure */
+	uint64_t bad;	   /* answers refused: wrong length, wrong bytes */
+	uint64_t gone;	   /* requests that wait now because no mirror answers */
+};
+void origin_stats(struct origin *o, struct origin_stats *out);
+
+/* A JSON array, one object a mirror: url, requests, bytes, errors, last_error, latency_ms. New reference. */
+json_t *origin_status(struct origin *o);
+
+/* Cancels, ends the loop, frees. No request may be running any more in another thread except ones that return soon
+ * because of the cancel: it waits for them. */
+void origin_close(struct origin *o);
+
+#endif
