@@ -1,0 +1,66 @@
+/* A local file or block device as a source. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "disk/raw.h"
+
+struct file_source {
+	struct source source;
+	int fd;
+};
+
+static int file_source_read(struct source *s, void *buf, size_t len, uint64_t offset, struct err *e)
+{
+	int r = file_pread(((struct file_source *)s)->fd, buf, len, offset);
+
+	return r < 0 ? err_set(e, r, "cannot read the file at byte %llu: %s", (unsigned long long)offset, strerror(-r)) : 0;
+}
+
+static void file_source_prefetch(struct source *s, uint64_t offset, uint64_t len)
+{
+	posix_fadvise(((struct file_source *)s)->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
+static void file_source_close(struct source *s)
+{
+	close(((struct file_source *)s)->fd);
+	free(s);
+}
+
+static const struct source_ops file_ops = {
+	.name = "file",
+	.read = file_source_read,
+	.prefetch = file_source_prefetch,
+	.close = file_source_close,
+};
+
+int file_source_open(struct source **out, const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct file_source *s;
+	struct stat st;
+	off_t size;
+
+	if (fd < 0)
+		return err_errno(e, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, "cannot look at %s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_set(e, -EINVAL, "%s is neither a file nor a block device", path);
+	size = lseek(fd, 0, SEEK_END);
+	if (size <= 0)
+		return err_set(e, -EINVAL, "%s is empty", path);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(e, -ENOMEM, "no memory for %s", path);
+	s->source = (struct source){.ops = &file_ops, .size = (uint64_t)size};
+	s->fd = steal_fd(&fd);
+	*out = &s->source;
+	return 0;
+}

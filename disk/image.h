@@ -1,0 +1,57 @@
+/* An image, opened by its link: finds out what the link names (an image in a store, a cloop file, a raw file; here or on a web
+ * server), checks its manifest, and gives its disk. The bridge between what a person types and sources.
+ * One thread opens and closes; the disk may be used by all. */
+#ifndef DISK_IMAGE_H
+#define DISK_IMAGE_H
+
+#include <stdbool.h>
+
+#include "cache/cache.h"
+#include "disk/blocks.h"
+#include "disk/disk.h"
+#include "fetch/origin.h"
+#include "format/link.h"
+#include "format/manifest.h"
+
+struct image_options {
+	const char *cache_dir;	/* NULL: $XDG_CACHE_HOME/inetboot */
+	uint64_t cache_size;	/* bytes */
+	bool no_cache;
+	bool insecure;		/* accept a link without a key from anywhere */
+	size_t memory_limit;	/* bytes of blocks in memory */
+	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
+	struct origin_options origin;
+};
+
+struct image {
+	struct link link;
+	struct manifest manifest; /* of an image in a store; else size 0 */
+	bool in_store;
+	bool verified;		  /* the link's key signed it */
+	char *text;		  /* the link as it was given; owned */
+	struct origin *origin;
+	struct cache *store, *cache;
+	struct blocks *blocks;
+	struct disk *disk;	  /* NULL until image_open_disk() */
+};
+
+/* Looks the link up and, for a store, gets and checks the manifest; opens no disk yet. -EKEYREJECTED for a wrong signature, -ESTALE
+ * for a version that is older than one seen before; in all cases e is for a person. */
+int image_open(struct image **out, const char *link, const struct image_options *o, struct err *e);
+
+/* Opens the disk: image->disk. */
+int image_open_disk(struct image *image, struct err *e);
+
+/* Writes a tree of the image's store (a kernel, an initrd) to a file descriptor. */
+int image_extract(struct image *image, const struct tree *tree, int fd, struct err *e);
+
+/* The modification time (seconds) of its disk: when the version was made, or that of the file. The same for the same bytes, so that an
+ * overlay recognises the disk that it belongs to. */
+int64_t image_mtime(const struct image *image);
+
+/* A JSON object: link, name, version, filesystem, and what disk_status() adds once the disk is open. New reference. */
+json_t *image_status(struct image *image);
+
+void image_close(struct image *image); /* NULL is fine */
+
+#endif

@@ -1,0 +1,19 @@
+/* Goes through all blocks of an image: brings them into the cache (pull), or reads each from where it is served (verify). */
+#ifndef DISK_PULL_H
+#define DISK_PULL_H
+
+#include <stdint.h>
+
+#include "disk/image.h"
+
+struct pull_result {
+	uint64_t chunks, bytes;	  /* gone through; uncompressed bytes */
+	uint64_t fetched;	  /* chunks that came from the network */
+	uint64_t bad;		  /* chunks that could not be had right */
+};
+
+/* The image must be one in a store. Shows progress as `what`. With `go_on`, bad blocks are logged and counted, else the first ends
+ * it. Uses threads; one call at a time on an image. */
+int pull_image(struct image *image, const char *what, bool go_on, struct pull_result *out, struct err *e);
+
+#endif

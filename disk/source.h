@@ -1,0 +1,45 @@
+/* Sources: what a virtual disk reads from. Layers compose: each is a source, some hold another. */
+#ifndef DISK_SOURCE_H
+#define DISK_SOURCE_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct source;
+
+struct source_ops {
+	const char *name; /* "store", "cloop", "file", "http" */
+
+	/* Reads exactly len > 0 bytes at offset; the range lies inside the source (source_read() checks). Blocks as long as
+	 * it takes. Any thread, concurrently. 0; -EIO and its like with e set; -EINTR/-ECANCELED at shutdown. */
+	int (*read)(struct source *s, void *buf, size_t len, uint64_t offset, struct err *e);
+
+	/* A hint that the range will be read soon. May wait for metadata, not for the data; may do nothing. Any thread. May be NULL. */
+	void (*prefetch)(struct source *s, uint64_t offset, uint64_t len);
+
+	/* Adds what it knows about itself to a JSON object. Any thread. May be NULL. */
+	void (*status)(struct source *s, json_t *out);
+
+	/* Makes running and later reads fail soon with -ECANCELED. Any thread. May be NULL. */
+	void (*cancel)(struct source *s);
+
+	/* Frees it, and the source that it holds. No other call may be running. */
+	void (*close)(struct source *s);
+};
+
+struct source {
+	const struct source_ops *ops;
+	uint64_t size; /* bytes; does not change */
+};
+
+/* Checks the range (-EINVAL outside), then reads. */
+int source_read(struct source *s, void *buf, size_t len, uint64_t offset, struct err *e);
+void source_prefetch(struct source *s, uint64_t offset, uint64_t len);
+void source_status(struct source *s, json_t *out);
+void source_cancel(struct source *s);
+void source_close(struct source *s); /* NULL is fine */
+
+#endif

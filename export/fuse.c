@@ -1,0 +1,358 @@
+/* FUSE export on libfuse's low-level interface: see fuse.h. Inodes: 1 the folder, 2 `disk`, 3 `status`. The content never changes, so
+ * names and attributes are valid for a day. */
+#define FUSE_USE_VERSION 312
+#include "export/fuse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+#define INODE_DISK 2
+#define INODE_STATUS 3
+#define VALID_S 86400.0
+#define THREADS 48	  /* more than BACKGROUND, so that `status` answers while reads wait for the network */
+#define BACKGROUND 32	  /* the kernel's readahead requests at once */
+#define READ_MAX (1u << 20) /* bytes of one request: the kernel's own bound */
+#define READAHEAD_KB 1024 /* of the kernel, where we may set it */
+
+struct fuse_export {
+	struct fuse_export_options o;
+	struct fuse_session *session;
+	char *dir;
+	bool mounted;
+};
+
+static void fill_attr(const struct fuse_export *x, fuse_ino_t inode, struct stat *st)
+{
+	*st = (struct stat){.st_ino = inode, .st_uid = getuid(), .st_gid = getgid(), .st_blksize = 4096};
+	st->st_mtime = st->st_ctime = st->st_atime = x->o.mtime;
+	switch (inode) {
+	case FUSE_ROOT_ID:
+		st->st_mode = S_IFDIR | 0555;
+		st->st_nlink = 2;
+		break;
+	case INODE_DISK:
+		st->st_mode = S_IFREG | 0444;
+		st->st_nlink = 1;
+		st->st_size = (off_t)disk_size(x->o.disk);
+		st->st_blocks = st->st_size / 512;
+		break;
+	default:
+		st->st_mode = S_IFREG | 0444;
+		st->st_nlink = 1;
+	}
+}
+
+static void op_init(void *user, struct fuse_conn_info *conn)
+{
+	conn->max_background = BACKGROUND;
+	conn->congestion_threshold = BACKGROUND;
+	conn->max_readahead = READ_MAX;
+	conn->want |= conn->capable & FUSE_CAP_ASYNC_READ;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_export *x = fuse_req_userdata(req);
+	struct fuse_entry_param entry = {.attr_timeout = VALID_S, .entry_timeout = VALID_S};
+
+	if (parent == FUSE_ROOT_ID && !strcmp(name, "disk"))
+		entry.ino = INODE_DISK;
+	else if (parent == FUSE_ROOT_ID && !strcmp(name, "status"))
+		entry.ino = INODE_STATUS;
+	if (!entry.ino) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	fill_attr(x, entry.ino, &entry.attr);
+	fuse_reply_entry(req, &entry);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	fill_attr(fuse_req_userdata(req), inode, &st);
+	fuse_reply_attr(req, &st, VALID_S);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	static const struct {
+		const char *name;
+		fuse_ino_t inode;
+		mode_t mode;
+	} entries[] = {{".", FUSE_ROOT_ID, S_IFDIR}, {"..", FUSE_ROOT_ID, S_IFDIR}, {"disk", INODE_DISK, S_IFREG}, {"status", INODE_STATUS, S_IFREG}};
+	char out[512];
+	size_t used = 0, room = size < sizeof(out) ? size : sizeof(out);
+
+	for (size_t i = (size_t)offset; i < sizeof(entries) / sizeof(entries[0]); i++) {
+		struct stat st = {.st_ino = entries[i].inode, .st_mode = entries[i].mode};
+		size_t need = fuse_add_direntry(req, out + used, room - used, entries[i].name, &st, (off_t)i + 1);
+
+		if (need > room - used)
+			break;
+		used += need;
+	}
+	fuse_reply_buf(req, out, used);
+}
+
+static void open_status(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct fuse_export *x = fuse_req_userdata(req);
+	char *text = x->o.status ? x->o.status(x->o.context) : strdup("{}\n");
+
+	if (!text) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = (uint64_t)(uintptr_t)text;
+	fi->direct_io = 1;
+	if (fuse_reply_open(req, fi) < 0)
+		free(text);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
+{
+	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		fuse_reply_err(req, EROFS);
+	} else if (inode == INODE_STATUS) {
+		open_status(req, fi);
+	} else {
+		fi->keep_cache = 1;
+		fuse_reply_open(req, fi);
+	}
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
+{
+	if (inode == INODE_STATUS)
+		free((void *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+/* A read that waits for the network can be interrupted: whoever is first, the interrupt or the data, answers the kernel. The waiting
+ * thread stays until its block comes or the mount ends. */
+struct pending {
+	pthread_mutex_t lock;
+	bool registering; /* libfuse may call back at once then, but a request must not be answered from in there */
+	bool answered;	  /* or, while registering, to be answered */
+};
+
+static bool may_answer(struct pending *p)
+{
+	bool first;
+
+	pthread_mutex_lock(&p->lock);
+	first = !p->answered && !p->registering;
+	p->answered = true;
+	pthread_mutex_unlock(&p->lock);
+	return first;
+}
+
+static void on_interrupt(fuse_req_t req, void *pending)
+{
+	if (may_answer(pending))
+		fuse_reply_err(req, EINTR);
+}
+
+/* From here on an interrupt answers the request. Returns false where one came already: then it has been answered. */
+static bool allow_interrupt(fuse_req_t req, struct pending *p)
+{
+	bool early;
+
+	p->registering = true;
+	fuse_req_interrupt_func(req, on_interrupt, p);
+	pthread_mutex_lock(&p->lock);
+	p->registering = false;
+	early = p->answered;
+	pthread_mutex_unlock(&p->lock);
+	if (early)
+		fuse_reply_err(req, EINTR);
+	return !early;
+}
+
+/* Ends that. Returns false where an interrupt has been faster: then the request is gone. */
+static bool settle(fuse_req_t req, struct pending *p)
+{
+	bool first = may_answer(p);
+
+	if (first)
+		fuse_req_interrupt_func(req, NULL, NULL);
+	return first;
+}
+
+static void answer_read(fuse_req_t req, uint64_t offset, const void *data, size_t len, int r, const struct err *e)
+{
+	if (!r) {
+		fuse_reply_buf(req, data, len);
+		return;
+	}
+	if (r != -ECANCELED)
+		log_error("a read of %zu bytes at byte %llu failed: %s", len, (unsigned long long)offset, e->text);
+	fuse_reply_err(req, r == -ECANCELED ? EINTR : EIO);
+}
+
+static void read_disk(fuse_req_t req, struct fuse_export *x, size_t size, uint64_t offset)
+{
+	uint64_t end = disk_size(x->o.disk);
+	size_t len = offset >= end ? 0 : end - offset < size ? (size_t)(end - offset) : size;
+	_cleanup_free_ void *data = len ? malloc(len) : NULL;
+	struct pending pending = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	if (len && !data)
+		r = err_set(&e, -ENOMEM, "no memory");
+	if (!allow_interrupt(req, &pending))
+		return;
+	if (len && !r)
+		r = disk_read(x->o.disk, data, len, offset, &e);
+	if (settle(req, &pending))
+		answer_read(req, offset, data, len, r, &e);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	if (inode == INODE_DISK) {
+		read_disk(req, fuse_req_userdata(req), size < READ_MAX ? size : READ_MAX, (uint64_t)offset);
+	} else {
+		const char *text = (const char *)(uintptr_t)fi->fh;
+		size_t len = strlen(text), from = (size_t)offset < len ? (size_t)offset : len;
+
+		fuse_reply_buf(req, text + from, len - from < size ? len - from : size);
+	}
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t inode)
+{
+	struct fuse_export *x = fuse_req_userdata(req);
+	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = 255, .f_files = 2};
+
+	st.f_blocks = disk_size(x->o.disk) / 4096;
+	fuse_reply_statfs(req, &st);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.getattr = op_getattr,
+	.readdir = op_readdir,
+	.open = op_open,
+	.release = op_release,
+	.read = op_read,
+	.statfs = op_statfs,
+};
+
+/* The kernel reads 128 KiB ahead whatever is negotiated, until the mount's own setting is raised; that takes root. */
+static void raise_readahead(const char *dir)
+{
+	char path[96], value[16];
+	struct stat st;
+	FILE *f;
+
+	if (geteuid() || stat(dir, &st) < 0)
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
+	snprintf(value, sizeof(value), "%d", READAHEAD_KB);
+	f = fopen(path, "we");
+	if (!f)
+		return;
+	fputs(value, f);
+	fclose(f);
+}
+
+int fuse_export_open(struct fuse_export **out, const char *dir, const struct fuse_export_options *o, struct err *e)
+{
+	char options[128];
+	char *argv[] = {(char *)"inetboot", (char *)"-o", options, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	struct fuse_export *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return err_set(e, -ENOMEM, "no memory for a mount");
+	x->o = *o;
+	x->dir = realpath(dir, NULL);
+	if (!x->dir) {
+		free(x);
+		return err_errno(e, "cannot mount at %s", dir);
+	}
+	if (access("/dev/fuse", R_OK | W_OK) < 0) {
+		err_errno(e, "cannot mount: /dev/fuse cannot be used by this user (load the module fuse, or give access to the device)");
+		fuse_export_close(x);
+		return e ? e->code : -EACCES;
+	}
+	snprintf(options, sizeof(options), "ro,fsname=inetboot,subtype=inetboot%s", o->allow_other ? ",allow_other" : "");
+	x->session = fuse_session_new(&args, &operations, sizeof(operations), x);
+	fuse_opt_free_args(&args);
+	if (!x->session || fuse_session_mount(x->session, x->dir) < 0) {
+		fuse_export_close(x);
+		return err_set(e, -EIO, "cannot mount at %s (what FUSE says stands above; is the package fuse3 installed?)", dir);
+	}
+	x->mounted = true;
+	*out = x;
+	return 0;
+}
+
+static void *raise_thread(void *arg)
+{
+	raise_readahead(arg);
+	return NULL;
+}
+
+int fuse_export_run(struct fuse_export *x, struct err *e)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	pthread_t helper; /* its stat() is answered by the loop */
+	bool have_helper = !thread_start(&helper, raise_thread, x->dir);
+	int r;
+
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	fuse_loop_cfg_set_max_threads(config, THREADS);
+	fuse_loop_cfg_set_idle_threads(config, 8);
+	r = fuse_session_loop_mt(x->session, config);
+	fuse_loop_cfg_destroy(config);
+	disk_cancel(x->o.disk);
+	fuse_session_unmount(x->session);
+	x->mounted = false;
+	if (have_helper)
+		pthread_join(helper, NULL);
+	return r < 0 ? err_set(e, r, "the FUSE connection failed: %s", strerror(-r)) : 0;
+}
+
+void fuse_export_stop(struct fuse_export *x)
+{
+	disk_cancel(x->o.disk);
+	fuse_session_exit(x->session);
+	/* The loop's threads sit in read(): one request wakes them up. */
+	{
+		struct statvfs st;
+
+		statvfs(x->dir, &st);
+	}
+}
+
+void fuse_export_close(struct fuse_export *x)
+{
+	if (!x)
+		return;
+	if (x->mounted)
+		fuse_session_unmount(x->session);
+	if (x->session)
+		fuse_session_destroy(x->session);
+	free(x->dir);
+	free(x);
+}
