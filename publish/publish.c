@@ -1,0 +1,349 @@
+/* Publishing, in this order: check name and key against what the store has; put the disk, then the boot files, through the pipeline; make
+ * the blocks durable; with the image's lock held choose the version, write manifest.N, then manifest. Readers see the new version
+ * with that last rename, and everything that it names is on the disk by then. */
+#include "publish/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "format/block.h"
+#include "format/chunker.h"
+#include "format/link.h"
+#include "format/signature.h"
+#include "publish/catalogue.h"
+#include "publish/filesystem.h"
+#include "publish/input.h"
+#include "publish/pipeline.h"
+#include "publish/store.h"
+#include "publish/tree.h"
+
+struct job {
+	const struct publish_options *o;
+	struct store store;
+	struct block_writer *writer;
+	struct secret_key secret;
+	struct public_key public;
+	unsigned jobs;
+	struct manifest manifest;
+};
+
+static int load_key(struct job *j, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(4096);
+	int r = file_load(AT_FDCWD, j->o->key, &text, e);
+
+	if (!r)
+		r = secret_key_file_parse(&j->secret, (const char *)text.data, text.len, e);
+	if (r < 0)
+		return err_add(e, "key %s", j->o->key);
+	explicit_bzero(text.data, text.len);
+	key_public_of(&j->secret, &j->public);
+	return 0;
+}
+
+static int check_options(const struct publish_options *o, struct err *e)
+{
+	if (!link_name_valid(o->name))
+		return err_set(e, -EINVAL,
+			"%s is no name for an image: use letters, digits, '.', '_' and '-', at most %d, the first a letter or digit",
+			o->name, LINK_NAME_MAX);
+	return 0;
+}
+
+/* Did our key sign the newest of these versions? */
+static int check_signer(struct job *j, const struct versions *v, struct err *e)
+{
+	const struct version *newest = versions_newest(v);
+	int r = newest ? store_signed_by(&j->store, newest->file, &j->public, e) : 1;
+
+	if (r < 0)
+		return r;
+	if (r || j->o->replace_key)
+		return 0;
+	return err_set(e, -EKEYREJECTED,
+		"another key than %s signed %s version %llu: links to it would stop working. Publish under another name, or say --replace-key",
+		j->o->key, j->o->name, (unsigned long long)newest->manifest.version);
+}
+
+static int check_before(struct job *j, struct err *e)
+{
+	struct versions v;
+	int r = store_versions(&j->store, j->o->name, NULL, NULL, &v, e);
+
+	if (r < 0)
+		return r;
+	r = check_signer(j, &v, e);
+	versions_free(&v);
+	return r;
+}
+
+static int put_file(struct job *j, const char *path, struct tree *out, struct err *e)
+{
+	struct input *in;
+	uint64_t chunks;
+	int r;
+
+	if (!path)
+		return 0;
+	r = input_open_raw(&in, path, e);
+	if (r < 0)
+		return r;
+	r = pipeline_run(in, j->writer, j->jobs, NULL, out, &chunks, e);
+	input_close(in);
+	return r < 0 ? err_add(e, "%s", path) : 0;
+}
+
+static bool is_elf(const char *path)
+{
+	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	char magic[4];
+
+	return fd >= 0 && !file_pread(fd, magic, sizeof(magic), 0) && !memcmp(magic, "\177ELF", 4);
+}
+
+static int put_boot_entry(struct job *j, const struct publish_boot *from, struct boot_entry *to, struct err *e)
+{
+	const char *type = from->type ? from->type : !from->kernel || is_elf(from->kernel) ? "uml" : "linux";
+	int r;
+
+	to->title = strdup(from->title ? from->title : j->o->name);
+	to->type = strdup(type);
+	to->cmdline = from->cmdline ? strdup(from->cmdline) : NULL;
+	to->modules = calloc(from->module_count + 1, sizeof(*to->modules));
+	if (!to->title || !to->type || (from->cmdline && !to->cmdline) || !to->modules)
+		return err_set(e, -ENOMEM, "no memory for a boot entry");
+	r = put_file(j, from->kernel, &to->kernel, e);
+	if (!r)
+		r = put_file(j, from->initrd, &to->initrd, e);
+	for (; !r && to->module_count < from->module_count; to->module_count++)
+		r = put_file(j, from->modules[to->module_count], &to->modules[to->module_count], e);
+	return r;
+}
+
+static int put_boot_entries(struct job *j, struct err *e)
+{
+	struct manifest *m = &j->manifest;
+	int r = 0;
+
+	m->boot = calloc(j->o->boot_count + 1, sizeof(*m->boot));
+	if (!m->boot)
+		return err_set(e, -ENOMEM, "no memory for boot entries");
+	for (; !r && m->boot_count < j->o->boot_count; m->boot_count++)
+		r = put_boot_entry(j, &j->o->boot[m->boot_count], &m->boot[m->boot_count], e);
+	return r;
+}
+
+static int copy_mirrors(struct job *j, struct err *e)
+{
+	struct manifest *m = &j->manifest;
+
+	m->mirrors = calloc(j->o->mirror_count + 1, sizeof(*m->mirrors));
+	for (size_t i = 0; m->mirrors && i < j->o->mirror_count; i++) {
+		m->mirrors[i] = strdup(j->o->mirrors[i]);
+		if (!m->mirrors[i])
+			break;
+		m->mirror_count++;
+	}
+	return m->mirror_count == j->o->mirror_count ? 0 : err_set(e, -ENOMEM, "no memory for the mirrors");
+}
+
+struct reader {
+	int fd;
+	const struct tree *tree;
+};
+
+static int read_disk(void *context, void *buf, size_t len, uint64_t offset, struct err *e)
+{
+	const struct reader *reader = context;
+
+	return tree_read(reader->fd, reader->tree, buf, len, offset, e);
+}
+
+static int put_disk(struct job *j, struct err *e)
+{
+	struct input_options options = {.name = j->o->name, .filesystem = j->o->filesystem};
+	struct manifest *m = &j->manifest;
+	struct reader reader = {.fd = j->store.fd, .tree = &m->image};
+	struct progress progress;
+	struct input *in;
+	int r = input_open(&in, j->o->image, &options, e);
+
+	if (r < 0)
+		return r;
+	progress_begin(&progress, "publishing", input_size(in));
+	r = pipeline_run(in, j->writer, j->jobs, &progress, &m->image, &m->chunks, e);
+	progress_end(&progress);
+	input_close(in);
+	if (!r && m->image.size > MANIFEST_SIZE_MAX)
+		r = err_set(e, -EFBIG, "%s is larger than any disk", j->o->image);
+	return r < 0 ? r : filesystem_detect(read_disk, &reader, m->image.size, m->filesystem, e);
+}
+
+static void time_now(char out[32])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* Would m say anything new? Compares texts with what must differ made equal. */
+static int same_content(const struct manifest *m, const struct manifest *old, struct err *e)
+{
+	_cleanup_buf_ struct buf a = BUF_INIT(MANIFEST_MAX), b = BUF_INIT(MANIFEST_MAX);
+	struct manifest x = *m, y = *old; /* shallow: nothing owned is changed */
+	int r;
+
+	x.version = y.version = 1;
+	x.parent_version = y.parent_version = 0;
+	x.stored = y.stored = 0; /* depends on the level at which the store's blocks were once compressed */
+	memcpy(x.created, y.created, sizeof(x.created));
+	r = manifest_encode(&x, &a, e);
+	if (!r)
+		r = manifest_encode(&y, &b, e);
+	return r < 0 ? r : a.len == b.len && !memcmp(a.data, b.data, a.len);
+}
+
+static int save_manifest(struct job *j, struct err *e)
+{
+	_cleanup_buf_ struct buf message = BUF_INIT(MANIFEST_MAX), file = BUF_INIT(MANIFEST_MAX), pub = BUF_INIT(4096);
+	_cleanup_free_ char *numbered = NULL, *plain = NULL, *key = NULL;
+	const struct manifest *m = &j->manifest;
+	char comment[LINK_NAME_MAX + 64];
+	int r = manifest_encode(m, &message, e);
+
+	snprintf(comment, sizeof(comment), "inetboot manifest of %s version %llu", m->name, (unsigned long long)m->version);
+	if (!r)
+		r = signature_sign(&j->secret, comment, message.data, message.len, &file, e);
+	if (r < 0)
+		return r;
+	snprintf(comment, sizeof(comment), "inetboot key of %s", m->name);
+	if (public_key_file(&j->public, comment, &pub) < 0)
+		return err_set(e, -ENOMEM, "no memory for the public key");
+	numbered = file_path("%s/manifest.%llu", m->name, (unsigned long long)m->version);
+	plain = file_path("%s/manifest", m->name);
+	key = file_path("%s/key.pub", m->name);
+	if (!numbered || !plain || !key)
+		return err_set(e, -ENOMEM, "no memory for a path");
+	r = file_save(j->store.fd, numbered, file.data, file.len, FILE_SYNC | FILE_EXCLUSIVE, e);
+	if (!r)
+		r = file_save(j->store.fd, key, pub.data, pub.len, 0, e);
+	return r < 0 ? r : file_save(j->store.fd, plain, file.data, file.len, FILE_SYNC, e);
+}
+
+/* With the image's lock held. */
+static int add_version(struct job *j, const struct versions *v, struct publish_result *out, struct err *e)
+{
+	const struct version *newest = versions_newest(v);
+	struct manifest *m = &j->manifest;
+	int r = check_signer(j, v, e);
+
+	if (r < 0)
+		return r;
+	m->version = newest ? newest->manifest.version + 1 : 1;
+	if (newest) {
+		m->parent_version = newest->manifest.version;
+		m->parent_root = newest->manifest.image.root;
+		/* Not where `manifest` lags behind: a publisher died between its two writes. */
+		r = newest->newest && !j->o->replace_key ? same_content(m, &newest->manifest, e) : 0;
+		if (r < 0)
+			return r;
+	}
+	out->unchanged = r;
+	out->version = r ? newest->manifest.version : m->version;
+	return r ? 0 : save_manifest(j, e);
+}
+
+static int commit(struct job *j, struct publish_result *out, struct err *e)
+{
+	_cleanup_close_ int lock = -1;
+	struct block_stats stats;
+	struct versions v;
+	int r = store_sync(&j->store, e);
+
+	if (r < 0)
+		return r;
+	block_writer_stats(j->writer, &stats);
+	j->manifest.stored = stats.bytes;
+	time_now(j->manifest.created);
+	lock = store_lock_name(&j->store, j->o->name, e);
+	if (lock < 0)
+		return lock;
+	r = store_versions(&j->store, j->o->name, NULL, NULL, &v, e);
+	if (r < 0)
+		return r;
+	r = add_version(j, &v, out, e);
+	versions_free(&v);
+	return r;
+}
+
+static int put_all(struct job *j, struct err *e)
+{
+	struct manifest *m = &j->manifest;
+	int r;
+
+	snprintf(m->name, sizeof(m->name), "%s", j->o->name);
+	snprintf(m->expires, sizeof(m->expires), "%s", j->o->expires);
+	m->chunk_min = CHUNK_MIN;
+	m->chunk_avg = CHUNK_AVG;
+	m->chunk_max = CHUNK_MAX;
+	r = copy_mirrors(j, e);
+	if (!r)
+		r = put_disk(j, e);
+	return r < 0 ? r : put_boot_entries(j, e);
+}
+
+static int run(struct job *j, struct publish_result *out, struct err *e)
+{
+	const char *base = j->o->base_url ? j->o->base_url : j->store.path;
+	int r = check_before(j, e);
+
+	if (r < 0)
+		return r;
+	j->writer = block_writer_new(&j->store, j->o->level);
+	if (!j->writer)
+		return err_set(e, -ENOMEM, "no memory to publish");
+	r = put_all(j, e);
+	if (!r)
+		r = commit(j, out, e);
+	if (!r)
+		r = catalogue_write(&j->store, e);
+	if (r < 0)
+		return r;
+	out->link = link_format(base, j->o->name, 0, &j->public);
+	out->size = j->manifest.image.size;
+	out->chunks = j->manifest.chunks;
+	memcpy(out->filesystem, j->manifest.filesystem, sizeof(out->filesystem));
+	block_writer_stats(j->writer, &out->blocks);
+	return out->link ? 0 : err_set(e, -ENOMEM, "no memory for the link");
+}
+
+int publish_image(const struct publish_options *o, struct publish_result *out, struct err *e)
+{
+	struct job j = {.o = o, .store = STORE_INIT, .jobs = o->jobs ? o->jobs : pipeline_default_jobs()};
+	int r;
+
+	*out = (struct publish_result){0};
+	r = check_options(o, e);
+	if (!r)
+		r = load_key(&j, e);
+	if (!r)
+		r = store_open_publish(&j.store, o->store, o->name, e);
+	if (r < 0)
+		return r;
+	r = run(&j, out, e);
+	block_writer_free(j.writer);
+	manifest_free(&j.manifest);
+	explicit_bzero(&j.secret, sizeof(j.secret));
+	store_close(&j.store);
+	return r;
+}

@@ -1,0 +1,204 @@
+/* Other programs and temporary folders: see tool.h. The janitor is a child that reads from a pipe whose other end only this process has:
+ * it wakes when that is closed, by workspace_close() or by any death. */
+#include "publish/tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
+
+void tool_args(struct tool *t, const char *const *more)
+{
+	size_t at = 0;
+
+	while (t->argv[at])
+		at++;
+	while (*more && at < TOOL_ARGS_MAX - 1)
+		t->argv[at++] = *more++;
+	t->argv[at] = NULL;
+}
+
+/* PATH with the folders that an ordinary user's may lack, and where mkfs programs are. */
+static void child_environment(const struct tool *t)
+{
+	const char *path = getenv("PATH");
+	_cleanup_free_ char *full = file_path("%s:/usr/local/sbin:/usr/sbin:/sbin", path && *path ? path : "/usr/bin:/bin");
+
+	if (full)
+		setenv("PATH", full, 1);
+	setenv("LC_ALL", "C", 1);
+	for (size_t i = 0; i < sizeof(t->env) / sizeof(*t->env) && t->env[i]; i++)
+		putenv((char *)t->env[i]);
+}
+
+_Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int errors)
+{
+	int null = open("/dev/null", O_RDONLY);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0)
+		_exit(126);
+	signal(SIGPIPE, SIG_DFL);
+	child_environment(t);
+	execvp(t->argv[0], (char *const *)t->argv);
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status;
+}
+
+static int load_memory_file(int fd, struct buf *out)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	int r = size < 0 ? -errno : buf_reserve(out, (size_t)size + 1);
+
+	if (r < 0)
+		return r;
+	r = file_pread(fd, out->data + out->len, (size_t)size, 0);
+	if (!r)
+		out->len += (size_t)size;
+	out->data[out->len] = 0;
+	return r;
+}
+
+/* The last line that says something, in place. */
+static const char *last_line(struct buf *text)
+{
+	char *start;
+
+	if (!text->data)
+		return "";
+	while (text->len && strchr("\n\r ", text->data[text->len - 1]))
+		text->data[--text->len] = 0;
+	start = strrchr((char *)text->data, '\n');
+	return start ? start + 1 : (char *)text->data;
+}
+
+static int judge(const struct tool *t, int status, int errors, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1u << 20);
+	const char *line;
+
+	if (status < 0)
+		return err_set(e, status, "cannot run %s: %s", t->argv[0], strerror(-status));
+	if (WIFEXITED(status) && !WEXITSTATUS(status))
+		return 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return err_set(e, -ENOENT, "%s is missing: install the package %s", t->argv[0], t->package);
+	load_memory_file(errors, &text);
+	line = last_line(&text);
+	if (WIFSIGNALED(status))
+		return err_set(e, -EIO, "%s was killed by signal %d", t->argv[0], WTERMSIG(status));
+	return err_set(e, -EIO, "%s failed: %s", t->argv[0], *line ? line : "it does not say why");
+}
+
+int tool_run(const struct tool *t, struct err *e)
+{
+	_cleanup_close_ int out = memfd_create("output", MFD_CLOEXEC), errors = memfd_create("errors", MFD_CLOEXEC);
+	pid_t parent = getpid(), pid;
+	int r;
+
+	if (out < 0 || errors < 0)
+		return err_errno(e, "cannot make a file in memory");
+	pid = fork();
+	if (pid < 0)
+		return err_errno(e, "cannot start %s", t->argv[0]);
+	if (!pid)
+		run_child(t, parent, out, errors);
+	r = judge(t, wait_for(pid), errors, e);
+	if (!r && t->output)
+		r = load_memory_file(out, t->output);
+	return r;
+}
+
+_Noreturn static void run_janitor(int until, const char *path)
+{
+	/* What a tree may hold that its owner cannot remove: folders that he may not write to. */
+	static const char script[] = "chmod -R u+rwX \"$1\" 2>/dev/null; rm -rf \"$1\"";
+	char byte;
+
+	for (int i = 1; i < 32; i++)
+		signal(i, SIG_IGN);
+	while (read(until, &byte, 1) < 0 && errno == EINTR)
+		;
+	for (int i = 1; i < 32; i++)
+		signal(i, SIG_DFL);
+	setsid();
+	execl("/bin/sh", "sh", "-c", script, "sh", path, NULL);
+	_exit(1);
+}
+
+int workspace_open(struct workspace *w, struct err *e)
+{
+	const char *base = getenv("TMPDIR");
+	int ends[2];
+
+	*w = (struct workspace)WORKSPACE_INIT;
+	/* Not /tmp: disks are large, and /tmp may be memory. */
+	w->path = file_path("%s/inetboot-publish.XXXXXX", base && *base ? base : "/var/tmp");
+	if (!w->path || !mkdtemp(w->path)) {
+		err_errno(e, "cannot make a temporary folder %s", w->path ? w->path : "");
+		free(steal_ptr(w->path));
+		return e && e->code ? e->code : -EIO;
+	}
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		rmdir(w->path);
+		return err_errno(e, "cannot make a pipe");
+	}
+	w->janitor = fork();
+	if (!w->janitor) {
+		/* All but its end of the pipe: it must not hold locks, nor a pipe that somebody reads to its end. */
+		if (dup2(ends[0], 3) < 0)
+			_exit(1);
+		close_range(4, ~0u, 0);
+		for (int i = 0; i < 3; i++)
+			close(i);
+		run_janitor(3, w->path);
+	}
+	close(ends[0]);
+	w->keep_open = ends[1];
+	return w->janitor < 0 ? err_errno(e, "cannot start a process") : 0;
+}
+
+int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e)
+{
+	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
+	struct statvfs st;
+	uint64_t left;
+
+	if (statvfs(w->path, &st) < 0)
+		return err_errno(e, "cannot look at %s", w->path);
+	left = (uint64_t)st.f_bavail * st.f_frsize;
+	if (left >= bytes)
+		return 0;
+	text_size(need, bytes);
+	text_size(have, left);
+	return err_set(e, -ENOSPC, "%s are needed below %s, which has %s free: set TMPDIR to another place", need, w->path, have);
+}
+
+void workspace_close(struct workspace *w)
+{
+	if (w->keep_open >= 0)
+		close(w->keep_open);
+	if (w->janitor > 0)
+		wait_for(w->janitor);
+	free(w->path);
+	*w = (struct workspace)WORKSPACE_INIT;
+}
