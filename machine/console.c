@@ -1,0 +1,93 @@
+/* The guest's console: see console.h. */
+#include "machine/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+int console_open(struct console *c, bool show, const char *log_path, struct err *e)
+{
+	struct winsize size = {.ws_row = 24, .ws_col = 80};
+
+	*c = (struct console){.master = -1, .slave = -1, .log = -1, .show = show};
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	if (openpty(&c->master, &c->slave, NULL, NULL, &size) < 0)
+		return err_errno(e, "no pseudo terminal for the guest's console");
+	fcntl(c->master, F_SETFD, FD_CLOEXEC);
+	fcntl(c->slave, F_SETFD, FD_CLOEXEC);
+	fcntl(c->master, F_SETFL, O_NONBLOCK);
+	if (log_path) {
+		c->log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+		if (c->log < 0) {
+			err_errno(e, "cannot write the console to %s", log_path);
+			console_close(c);
+			return e ? e->code : -EIO;
+		}
+	}
+	return 0;
+}
+
+void console_take_terminal(struct console *c)
+{
+	struct termios raw;
+
+	if (!c->show || tcgetattr(STDIN_FILENO, &c->saved) < 0)
+		return;
+	raw = c->saved;
+	cfmakeraw(&raw);
+	raw.c_oflag |= OPOST; /* our own messages end in plain newlines */
+	c->raw = !tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
+int console_read(struct console *c, char *data, int room)
+{
+	ssize_t n = read(c->master, data, (size_t)room);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (c->show && file_write(STDOUT_FILENO, data, (size_t)n) < 0)
+		c->show = false;
+	if (c->log >= 0 && file_write(c->log, data, (size_t)n) < 0) {
+		close(c->log); /* a full disk must not stop the guest */
+		c->log = -1;
+	}
+	return (int)n;
+}
+
+int console_type(struct console *c)
+{
+	char typed[256];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	int escapes = 0;
+
+	if (n <= 0) {
+		c->input_ended = n == 0 || (errno != EAGAIN && errno != EINTR);
+		return 0;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (c->raw && typed[i] == CONSOLE_ESCAPE)
+			escapes++;
+		else
+			file_write(c->master, &typed[i], 1);
+	}
+	return escapes;
+}
+
+void console_close(struct console *c)
+{
+	if (c->raw)
+		tcsetattr(STDIN_FILENO, TCSADRAIN, &c->saved);
+	if (c->master >= 0)
+		close(c->master);
+	if (c->slave >= 0)
+		close(c->slave);
+	if (c->log >= 0)
+		close(c->log);
+	*c = (struct console){.master = -1, .slave = -1, .log = -1};
+}

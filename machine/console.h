@@ -1,0 +1,35 @@
+/* A guest's console: a pseudo terminal that we own, shown on our terminal, written to a file, or neither. */
+#ifndef MACHINE_CONSOLE_H
+#define MACHINE_CONSOLE_H
+
+#include <stdbool.h>
+#include <termios.h>
+
+#include "base/err.h"
+
+#define CONSOLE_ESCAPE 0x1d /* Ctrl-]: typed once: shut down; again: kill */
+
+struct console {
+	int master, slave;  /* the guest gets the slave */
+	int log;	    /* everything is also written here; -1: no */
+	bool show;	    /* on stdout, and stdin goes to the guest */
+	bool raw;	    /* our terminal is in raw mode */
+	bool input_ended;
+	struct termios saved;
+};
+
+/* log_path: NULL or a file that is created or cut. */
+int console_open(struct console *c, bool show, const char *log_path, struct err *e);
+
+/* Puts our terminal, where stdin is one, into raw mode; console_close() puts it back. */
+void console_take_terminal(struct console *c);
+
+/* Passes what the guest said on; data is what was read. Returns the bytes (0: nothing now), -EIO when the last writer is gone. */
+int console_read(struct console *c, char *data, int room);
+
+/* Passes what was typed on. Returns how often the escape key was in it. */
+int console_type(struct console *c);
+
+void console_close(struct console *c);
+
+#endif

@@ -1,0 +1,117 @@
+/* The disk's process: see feed.h. It reports through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null}. */
+#include "machine/feed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "export/image_mount.h"
+
+#define REPORT_MAX (64u << 10) /* bytes: a command line and some */
+
+struct reporting {
+	int fd;
+	struct image *image;
+};
+
+static void send_report(int fd, json_t *report)
+{
+	_cleanup_free_ char *text = json_dumps(report, JSON_COMPACT);
+
+	if (text)
+		file_write(fd, text, strlen(text));
+	json_decref(report);
+	close(fd);
+}
+
+static void report_ready(void *context)
+{
+	struct reporting *r = context;
+	const struct manifest *m = &r->image->manifest;
+
+	send_report(r->fd, json_pack("{s:s?}", "cmdline", m->boot_count ? m->boot[0].cmdline : NULL));
+	r->fd = -1;
+}
+
+__attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *dir, int fd)
+{
+	struct err e = ERR_INIT;
+	struct reporting reporting = {.fd = fd};
+	int r;
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	setsid(); /* what is typed to end the guest must not end its disk first */
+	r = image_open(&reporting.image, link, o, &e);
+	if (!r)
+		r = image_open_disk(reporting.image, &e);
+	if (!r)
+		r = image_mount_serve(reporting.image, dir, false, report_ready, &reporting, &e);
+	if (r < 0 && reporting.fd >= 0)
+		send_report(reporting.fd, json_pack("{s:s}", "error", e.text));
+	image_close(reporting.image);
+	_exit(r < 0);
+}
+
+static int read_report(int fd, char **cmdline, struct err *e)
+{
+	_cleanup_free_ char *text = malloc(REPORT_MAX);
+	ssize_t n = text ? file_read(fd, text, REPORT_MAX) : -ENOMEM;
+	json_t *report = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
+	const char *error = json_string_value(json_object_get(report, "error"));
+	const char *words = json_string_value(json_object_get(report, "cmdline"));
+	int r = 0;
+
+	if (!report)
+		r = err_set(e, -EIO, "the process that feeds the disk ended without a word");
+	else if (error)
+		r = err_set(e, -EIO, "%s", error);
+	else if (words)
+		*cmdline = strdup(words);
+	json_decref(report);
+	return r;
+}
+
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, struct err *e)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	int fds[2], r;
+
+	*f = (struct feed){.pid = -1, .disk = file_path("%s/disk", dir), .status = file_path("%s/status", dir)};
+	if (!f->disk || !f->status || pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(e, "cannot start the disk");
+	from = fds[0];
+	to = fds[1];
+	fflush(NULL);
+	f->pid = fork();
+	if (f->pid < 0)
+		return err_errno(e, "cannot start the disk");
+	if (!f->pid) {
+		close(from);
+		run(link, o, dir, to);
+	}
+	close(steal_fd(&to));
+	r = read_report(from, &f->cmdline, e);
+	if (r < 0)
+		feed_stop(f);
+	return r;
+}
+
+void feed_stop(struct feed *f)
+{
+	if (f->pid > 0) {
+		kill(f->pid, SIGTERM);
+		while (waitpid(f->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	free(f->disk);
+	free(f->status);
+	free(f->cmdline);
+	*f = (struct feed){.pid = -1};
+}

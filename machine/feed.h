@@ -1,0 +1,25 @@
+/* The process that gives a guest its disk: opens the image (network, decompression), mounts it by FUSE, and tells about it. It is
+ * a process of its own, so that the one that owns the terminal and the guest never touches what comes from outside. */
+#ifndef MACHINE_FEED_H
+#define MACHINE_FEED_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "disk/image.h"
+
+struct feed {
+	pid_t pid;
+	char *disk;    /* path of the virtual disk's file; owned */
+	char *status;  /* path of the status file; owned */
+	char *cmdline; /* what the manifest's first boot entry asks for, or NULL; owned */
+};
+
+/* Starts it, and waits until the disk is there (or its message why not). dir: an empty folder for the mount; it must outlive
+ * the feed. Call while the process has one thread. */
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, struct err *e);
+
+/* Unmounts and ends it. Waits. */
+void feed_stop(struct feed *f);
+
+#endif

@@ -1,0 +1,415 @@
+/* Running a machine: see machine.h.
+ *
+ *	this process	owns the terminal, the console's master side and the folder; moves bytes, watches, keeps time
+ *	the feed	image → FUSE file (feed.h)
+ *	the guest	UML, below a keeper process (uml.h)
+ *
+ * States: running → (asked to end: signal, key, --until, time) → ending → ended. A guest that is asked to end has GRACE_MS; then it is
+ * killed. Nothing is left behind: mount and processes are in namespaces that end with this process. */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "disk/cloop.h"
+#include "disk/raw.h"
+#include "machine/cmdline.h"
+#include "machine/console.h"
+#include "machine/feed.h"
+#include "machine/initramfs.h"
+#include "machine/mconsole.h"
+#include "machine/namespaces.h"
+#include "machine/uml.h"
+#include "machine/watch.h"
+
+#define GRACE_MS 60000	    /* for an orderly shutdown */
+#define MCONSOLE_MS 3000    /* for the answer to one command */
+#define CTRL_ALT_DEL_MS 5000 /* until it is sent again: early in a boot nobody listens to it */
+
+struct machine {
+	const struct machine_options *o;
+	char *dir;	/* of this run: the mount, the initramfs, the control socket */
+	struct feed feed;
+	struct console console;
+	struct watch watch;
+	pid_t guest;
+	int signals;	  /* signalfd */
+	int guest_status; /* exit status of the keeper; -1 while it runs */
+	uint64_t ending_ms, asked_ms; /* when it was first asked to end, and last; 0: not */
+	bool isolated;	  /* in namespaces of its own */
+	bool timed_out, killed;
+	json_t *disk_status;
+};
+
+/* The folder under which machines keep their files: of this user alone, in $XDG_RUNTIME_DIR or /tmp. */
+static char *base_dir(struct err *e)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	/* The control socket's path below it must fit into 108 bytes. */
+	bool use = runtime && *runtime == '/' && strlen(runtime) < 60 && !access(runtime, W_OK);
+	char *dir = use ? file_path("%s/inetboot", runtime) : file_path("/tmp/inetboot-%u", geteuid());
+	struct stat st;
+
+	if (dir && (mkdir(dir, 0700) == 0 || errno == EEXIST) && !lstat(dir, &st) && S_ISDIR(st.st_mode) &&
+		st.st_uid == geteuid() && !(st.st_mode & 022))
+		return dir;
+	err_set(e, -EACCES, "cannot use the folder %s: it must be a folder that belongs to this user alone", dir ? dir : "");
+	free(dir);
+	return NULL;
+}
+
+/* In a mount namespace of our own the files are in a tmpfs that goes with it; else in a folder that remove_dir() clears. */
+static int make_dir(struct machine *m, struct err *e)
+{
+	_cleanup_free_ char *base = base_dir(e), *mount_point = NULL;
+
+	if (!base)
+		return -EACCES;
+	if (m->isolated && !mount("inetboot", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700"))
+		m->dir = steal_ptr(base);
+	else
+		m->dir = file_path("%s/XXXXXX", base);
+	if (!m->dir || (base && !mkdtemp(m->dir))) {
+		err_errno(e, "cannot make a folder for the machine");
+		free(m->dir);
+		m->dir = NULL;
+		return -EIO;
+	}
+	mount_point = file_path("%s/disk", m->dir);
+	return mount_point && !mkdir(mount_point, 0700) ? 0 : err_errno(e, "cannot make a folder for the disk");
+}
+
+static void remove_dir(struct machine *m)
+{
+	static const char *const files[] = {"initramfs", "guest/mconsole", "guest/pid"};
+	static const char *const dirs[] = {"guest", "disk", "."};
+
+	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
+		_cleanup_free_ char *path = file_path("%s/%s", m->dir, files[i]);
+
+		if (path)
+			unlink(path);
+	}
+	for (size_t i = 0; m->dir && i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		_cleanup_free_ char *path = *dirs[i] == '.' ? strdup(m->dir) : file_path("%s/%s", m->dir, dirs[i]);
+
+		if (path)
+			rmdir(path);
+	}
+	free(m->dir);
+}
+
+/* A plain raw file needs no feed: the guest's kernel reads it itself. */
+static bool is_raw_file(const char *link)
+{
+	struct source *file = NULL;
+	struct stat st;
+	bool raw;
+
+	if (stat(link, &st) < 0 || !S_ISREG(st.st_mode) || file_source_open(&file, link, NULL) < 0)
+		return false;
+	raw = !cloop_source_probe(file, NULL);
+	source_close(file);
+	return raw;
+}
+
+static int start_disk(struct machine *m, char **path, struct err *e)
+{
+	_cleanup_free_ char *mount = file_path("%s/disk", m->dir);
+	int r;
+
+	if (is_raw_file(m->o->link)) {
+		*path = realpath(m->o->link, NULL);
+		return *path ? 0 : err_errno(e, "%s", m->o->link);
+	}
+	r = mount ? feed_start(&m->feed, m->o->link, &m->o->image, mount, e) : -ENOMEM;
+	if (!r)
+		*path = strdup(m->feed.disk);
+	return r;
+}
+
+static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
+{
+	_cleanup_buf_ struct buf refused = BUF_INIT(65536);
+	int r = m->feed.cmdline ? cmdline_filter(m->feed.cmdline, words, &refused) : 0;
+
+	if (!r && refused.len)
+		log_warning("words of the image's command line that could reach into this host are left out: %s", (char *)refused.data);
+	if (!r && m->o->append)
+		r = buf_printf(words, "%s%s", words->len ? " " : "", m->o->append);
+	if (!r)
+		r = buf_append(words, "", 1);
+	return r < 0 ? err_set(e, r, "the kernel's command line is too long") : 0;
+}
+
+static int start_guest(struct machine *m, struct err *e)
+{
+	_cleanup_buf_ struct buf words = BUF_INIT(65536);
+	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL;
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	struct uml_kernel kernel;
+	int r = uml_kernel_find(&kernel, m->o->kernel, e);
+
+	if (r < 0)
+		return r;
+	r = initrd ? start_disk(m, &disk, e) : -ENOMEM;
+	if (!r)
+		r = initramfs_write(initrd, kernel.modules, e);
+	if (!r)
+		r = build_cmdline(m, &words, e);
+	if (!r && m->o->overlay) {
+		overlay = *m->o->overlay == '/' ? strdup(m->o->overlay) : file_path("%s/%s", cwd, m->o->overlay);
+		r = overlay && cwd ? 0 : -ENOMEM;
+	}
+	if (!r) {
+		struct uml_machine guest = {
+			.kernel = &kernel,
+			.initrd = initrd,
+			.disk = disk,
+			.overlay = overlay,
+			.dir = m->dir,
+			.memory = m->o->memory,
+			.cmdline = (char *)words.data,
+			.terminal = m->console.slave,
+			.trusted = m->o->trusted,
+		};
+
+		m->watch.start_ms = clock_ms();
+		r = uml_start(&guest, &m->guest, e);
+	}
+	uml_kernel_free(&kernel);
+	return r;
+}
+
+/* Asks the guest to shut down, again after a while: early in its boot it may not listen. */
+static void ask_to_end(struct machine *m)
+{
+	_cleanup_free_ char *socket = file_path("%s/guest/mconsole", m->dir);
+	struct err e = ERR_INIT;
+	uint64_t now = clock_ms();
+
+	if (!m->ending_ms)
+		m->ending_ms = now;
+	m->asked_ms = now;
+	if (!socket || mconsole_command(socket, "cad", MCONSOLE_MS, &e) < 0)
+		log_debug("no answer to Ctrl-Alt-Del: %s", e.text);
+}
+
+static void kill_guest(struct machine *m)
+{
+	m->killed = true;
+	kill(m->guest, SIGKILL);
+}
+
+/* A person or a signal wants the end: the first time in order, then at once. */
+static void want_end(struct machine *m)
+{
+	if (m->ending_ms) {
+		kill_guest(m);
+		return;
+	}
+	log_info("shutting the guest down; once more ends it at once");
+	ask_to_end(m);
+}
+
+static void read_signals(struct machine *m)
+{
+	struct signalfd_siginfo info;
+	int status;
+
+	while (read(m->signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			want_end(m);
+	if (waitpid(m->guest, &status, WNOHANG) == m->guest)
+		m->guest_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void read_console(struct machine *m)
+{
+	char data[4096];
+	int n;
+
+	while ((n = console_read(&m->console, data, sizeof(data))) > 0)
+		watch_output(&m->watch, data, (size_t)n);
+}
+
+/* What time says: the limit of the run, the grace of a shutdown, asking again. Returns ms until it has something to say again. */
+static int keep_time(struct machine *m)
+{
+	uint64_t now = clock_ms(), limit = m->o->timeout_s ? m->watch.start_ms + m->o->timeout_s * 1000ULL : 0;
+
+	if (m->watch.until_seen && !m->ending_ms)
+		ask_to_end(m);
+	if (limit && now >= limit && !m->timed_out) {
+		m->timed_out = true;
+		kill_guest(m);
+	}
+	if (m->ending_ms && now >= m->ending_ms + GRACE_MS && !m->killed) {
+		log_warning("the guest did not shut down in %d s: ending it", GRACE_MS / 1000);
+		kill_guest(m);
+	}
+	if (m->ending_ms && now >= m->asked_ms + CTRL_ALT_DEL_MS && !m->watch.shut_down && !m->killed)
+		ask_to_end(m);
+	if (!m->ending_ms && !limit)
+		return -1;
+	return m->ending_ms ? 500 : (int)(limit > now && limit - now < 60000 ? limit - now : 60000);
+}
+
+static void run_loop(struct machine *m)
+{
+	struct pollfd fds[3] = {
+		{.fd = m->console.master, .events = POLLIN},
+		{.fd = m->signals, .events = POLLIN},
+		{.fd = m->console.show ? STDIN_FILENO : -1, .events = POLLIN},
+	};
+
+	while (m->guest_status < 0) {
+		if (poll(fds, 3, keep_time(m)) < 0 && errno != EINTR)
+			break;
+		if (fds[0].revents)
+			read_console(m);
+		if (fds[2].revents && console_type(&m->console))
+			want_end(m);
+		if (m->console.input_ended)
+			fds[2].fd = -1;
+		read_signals(m);
+	}
+	read_console(m);
+}
+
+static void save_disk_status(struct machine *m)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+
+	if (m->feed.status && !file_load(AT_FDCWD, m->feed.status, &text, NULL))
+		m->disk_status = json_loadb((char *)text.data, text.len, 0, NULL);
+}
+
+static enum machine_end judge(struct machine *m, struct err *e)
+{
+	const struct watch *w = &m->watch;
+
+	if (w->failed) {
+		err_set(e, -EIO, "%s", w->reason);
+		return MACHINE_NOT_STARTED;
+	}
+	if (m->timed_out) {
+		err_set(e, -ETIMEDOUT, "the guest ran into the time limit of %u s", m->o->timeout_s);
+		return MACHINE_TIMEOUT;
+	}
+	if (w->panic) {
+		err_set(e, -EIO, "the guest's kernel panicked: %s", w->reason);
+		return MACHINE_PANIC;
+	}
+	if (m->killed) {
+		err_set(e, -EIO, "the guest was ended before it had shut down");
+		return MACHINE_KILLED;
+	}
+	if (!m->guest_status)
+		return MACHINE_CLEAN;
+	if (!w->kernel_ms) {
+		err_set(e, -EIO, "User-Mode Linux did not start (status %d); what it said stands above", m->guest_status);
+		return MACHINE_NOT_STARTED;
+	}
+	err_set(e, -EIO, "User-Mode Linux ended with status %d", m->guest_status);
+	return MACHINE_KILLED;
+}
+
+static json_t *milliseconds(uint64_t ms)
+{
+	return ms ? json_integer((json_int_t)ms) : json_null();
+}
+
+static void write_report(struct machine *m, enum machine_end end)
+{
+	static const char *const names[] = {"clean", "not started", "panic", "timeout", "killed"};
+	const struct watch *w = &m->watch;
+	_cleanup_free_ char *text = NULL;
+	struct err e = ERR_INIT;
+	json_t *report;
+
+	if (!m->o->report)
+		return;
+	report = json_pack("{s:s, s:o, s:o, s:o, s:I, s:O?}", "end", names[end], "kernel_ms", milliseconds(w->kernel_ms),
+		"init_ms", milliseconds(w->init_ms), "login_ms", milliseconds(w->login_ms), "total_ms",
+		(json_int_t)(clock_ms() - w->start_ms), "disk", m->disk_status);
+	text = report ? json_dumps(report, JSON_INDENT(2)) : NULL;
+	json_decref(report);
+	if (!text || file_save(AT_FDCWD, m->o->report, text, strlen(text), 0, &e) < 0)
+		log_warning("no report: %s", e.text);
+}
+
+static int take_signals(struct machine *m, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_errno(e, "cannot take signals");
+	return 0;
+}
+
+static enum machine_end run(struct machine *m, struct err *e)
+{
+	enum machine_end end;
+
+	if (make_dir(m, e) < 0 || console_open(&m->console, m->o->show, m->o->console_file, e) < 0 || start_guest(m, e) < 0)
+		return MACHINE_NOT_STARTED;
+	if (take_signals(m, e) < 0) {
+		kill_guest(m);
+		return MACHINE_NOT_STARTED;
+	}
+	console_take_terminal(&m->console);
+	run_loop(m);
+	save_disk_status(m);
+	end = judge(m, e);
+	write_report(m, end);
+	return end;
+}
+
+enum machine_end machine_run(const struct machine_options *o, struct err *e)
+{
+	struct machine m = {
+		.o = o,
+		.guest_status = -1,
+		.signals = -1,
+		.guest = -1,
+		.feed.pid = -1,
+		.console = {.master = -1, .slave = -1, .log = -1},
+		.watch.until = o->until,
+	};
+	struct err why = ERR_INIT;
+	enum machine_end end;
+
+	m.isolated = !namespaces_enter(&why);
+	if (!m.isolated)
+		log_debug("no namespaces of our own (%s): the mount is visible to others", why.text);
+	end = run(&m, e);
+	console_close(&m.console);
+	feed_stop(&m.feed);
+	if (m.signals >= 0)
+		close(m.signals);
+	json_decref(m.disk_status);
+	remove_dir(&m);
+	return end;
+}

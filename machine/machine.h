@@ -1,0 +1,38 @@
+/* A machine: an image, an engine, a console, from start to end. */
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "disk/image.h"
+
+struct machine_options {
+	const char *link;
+	struct image_options image;
+	const char *kernel;	  /* NULL: found */
+	const char *overlay;	  /* NULL: writes vanish */
+	uint64_t memory;	  /* bytes */
+	const char *append;	  /* more words for the kernel; NULL */
+	bool show;		  /* the console on our terminal */
+	const char *console_file; /* NULL */
+	unsigned timeout_s;	  /* 0: none */
+	const char *until;	  /* shut down when the console shows this; NULL */
+	const char *report;	  /* write a JSON report here at the end; NULL */
+	bool trusted;
+};
+
+enum machine_end {
+	MACHINE_CLEAN,	   /* shut down in order */
+	MACHINE_NOT_STARTED,
+	MACHINE_PANIC,	   /* the guest's kernel panicked */
+	MACHINE_TIMEOUT,
+	MACHINE_KILLED,	   /* ended in any other way */
+};
+
+/* Runs it to its end. e says what happened where it was not MACHINE_CLEAN. SIGTERM and SIGINT, or Ctrl-] typed, shut the guest down;
+ * a second one ends it. The process must have one thread, and gets namespaces of its own. */
+enum machine_end machine_run(const struct machine_options *o, struct err *e);
+
+#endif

@@ -1,0 +1,38 @@
+/* User-Mode Linux: which kernel, with what arguments and environment. (Facts: the kernel's Documentation/virt/uml.) */
+#ifndef MACHINE_UML_H
+#define MACHINE_UML_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct uml_kernel {
+	char *path;    /* owned */
+	char *modules; /* folder of its modules, or NULL; owned */
+	char *preload; /* object to put into LD_PRELOAD, or NULL; owned */
+};
+
+/* Finds a kernel: `wanted` where given; else the one that `make uml-kernel` made, in $XDG_CACHE_HOME/inetboot/uml/linux; else linux.uml of
+ * the package user-mode-linux. Asks it for its version, for its modules. */
+int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e);
+void uml_kernel_free(struct uml_kernel *k);
+
+struct uml_machine {
+	const struct uml_kernel *kernel;
+	const char *initrd;
+	const char *disk;	/* path of the virtual disk */
+	const char *overlay;	/* path of the copy-on-write file, or NULL */
+	const char *dir;	/* folder for the control socket: DIR/guest/mconsole */
+	uint64_t memory;	/* bytes */
+	const char *cmdline;	/* more words; "" for none */
+	int terminal;		/* becomes the console */
+	bool trusted;		/* the guest's programs may run by seccomp: faster, and for programs that we trust */
+};
+
+/* Starts it, pinned to one CPU, in a session and, where the kernel lets us, a process namespace of its own. The pid is that of a
+ * process which ends when the guest does, with the guest's exit status (128 + signal where one ended it). */
+int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e);
+
+#endif

@@ -1,0 +1,51 @@
+/* Reads along on a console: see watch.h. A prompt has no newline, so the present line is looked at whenever it grows. */
+#include "machine/watch.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+static void mark(struct watch *w, uint64_t *when)
+{
+	if (!*when)
+		*when = clock_ms() - w->start_ms + 1;
+}
+
+static void keep_reason(struct watch *w, bool *what)
+{
+	if (!w->reason[0])
+		memcpy(w->reason, w->line, sizeof(w->reason));
+	*what = true;
+}
+
+static void look(struct watch *w)
+{
+	w->line[w->len] = 0;
+	if (strstr(w->line, "Linux version "))
+		mark(w, &w->kernel_ms);
+	if (strstr(w->line, "inetboot: starting "))
+		mark(w, &w->init_ms);
+	if (strstr(w->line, "login: "))
+		mark(w, &w->login_ms);
+	if (w->until && strstr(w->line, w->until))
+		w->until_seen = true;
+	if (strstr(w->line, "Kernel panic - not syncing"))
+		keep_reason(w, &w->panic);
+	if (strstr(w->line, "inetboot: FAILED: "))
+		keep_reason(w, &w->failed);
+	if (strstr(w->line, "reboot: ") || strstr(w->line, "System halted"))
+		w->shut_down = true;
+}
+
+void watch_output(struct watch *w, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] == '\n') {
+			look(w);
+			w->len = 0;
+		} else if (data[i] && data[i] != '\r' && w->len < sizeof(w->line) - 1) {
+			w->line[w->len++] = data[i];
+		}
+	}
+	look(w);
+}

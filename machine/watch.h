@@ -1,0 +1,26 @@
+/* Watches a guest's console for what tells how far it is. Give it all output in order; it remembers across pieces. */
+#ifndef MACHINE_WATCH_H
+#define MACHINE_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WATCH_LINE 512 /* bytes of the present line that are looked at */
+
+struct watch {
+	uint64_t start_ms;
+	uint64_t kernel_ms, init_ms, login_ms; /* after start_ms, + 1; 0: not yet. First kernel line, the image's init, login prompt */
+	bool panic;	 /* the kernel panicked */
+	bool failed;	 /* the guest's first init found nothing to start */
+	bool shut_down;	 /* the guest says that it is going down in order */
+	const char *until; /* a text to wait for, or NULL */
+	bool until_seen;
+	char reason[WATCH_LINE]; /* the line of the panic or failure */
+	char line[WATCH_LINE];
+	size_t len;
+};
+
+void watch_output(struct watch *w, const char *data, size_t len);
+
+#endif
