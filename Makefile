@@ -1,0 +1,28 @@
+# The entry points, by name; meson does the work.
+BUILD ?= build
+DEPS := tools/install-deps
+
+.PHONY: all demo check uml-kernel install clean
+
+all:
+	@$(DEPS) build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@ninja -C $(BUILD) --quiet
+
+demo: # a Debian image: made, published, served, booted over HTTP
+	@$(DEPS) build demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
+
+check: # all tests
+	@tools/check
+
+uml-kernel: # a faster User-Mode Linux kernel, kept in ~/.cache/inetboot/uml
+	@$(DEPS) uml-kernel
+	@tools/uml-kernel
+
+install: all
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) build-asan

@@ -1,0 +1,213 @@
+/* inetboot boot: an image in a machine, in this terminal or in the background. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/image_options.h"
+#include "machine/machine.h"
+
+#define MEMORY_DEFAULT (512ULL << 20)
+#define MEMORY_LEAST (64ULL << 20)
+
+static const char help[] =
+	"Usage: inetboot boot [OPTIONS] LINK\n\n"
+	"Starts an image in a User-Mode Linux machine, as an ordinary process. LINK may also be a disk image or a cloop file,\n"
+	"here or on a web server. Only what the guest reads is fetched. Type Ctrl-] to shut the guest down, twice to end it.\n\n"
+	"  --engine uml         what the guest runs in (User-Mode Linux is the one there is)\n"
+	"  --memory SIZE        the guest's memory (default: 512M)\n"
+	"  --overlay FILE       keep what the guest writes in this copy-on-write file (default: it is lost at the end)\n"
+	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
+	"  --append 'WORDS'     more words for the kernel's command line; may be repeated\n"
+	"  --console WHERE      terminal (default), none, or a file's path\n"
+	"  --detach             run in the background; prints the process number and where the console goes\n"
+	"  --timeout S          end the guest after S seconds\n"
+	"  --until TEXT         shut down in order when the console shows TEXT, for example 'login: '\n"
+	"  --report FILE        write times and what was fetched to FILE, as JSON\n"
+	"  --trust              the guest's programs are trusted: run them by seccomp, which is faster (kernels from 6.16 on)\n"
+	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
+	"\nExit status: 0 shut down in order, 1 not started, 2 wrong usage, 3 kernel panic, 4 time limit, 5 ended otherwise.\n"
+	"\nExample: inetboot boot 'http://127.0.0.1:8080/debian#RWQ...'\n";
+
+enum { EXIT_PANIC = 3, EXIT_TIMEOUT = 4, EXIT_KILLED = 5 };
+
+struct boot {
+	struct machine_options o;
+	struct image_option_values image;
+	char append[4096];
+	bool detach;
+};
+
+static int add_append(struct boot *b, const char *words)
+{
+	size_t used = strlen(b->append);
+
+	if (used + strlen(words) + 2 > sizeof(b->append))
+		return cli_usage("boot", "--append: more than %zu bytes", sizeof(b->append));
+	snprintf(b->append + used, sizeof(b->append) - used, "%s%s", used ? " " : "", words);
+	b->o.append = b->append;
+	return 0;
+}
+
+static int set_console(struct boot *b, const char *where)
+{
+	b->o.show = !strcmp(where, "terminal");
+	if (!b->o.show && strcmp(where, "none"))
+		b->o.console_file = where;
+	return 0;
+}
+
+enum boot_option_code {
+	OPT_ENGINE = OPT_COMMAND,
+	OPT_MEMORY,
+	OPT_OVERLAY,
+	OPT_KERNEL,
+	OPT_APPEND,
+	OPT_CONSOLE,
+	OPT_DETACH,
+	OPT_TIMEOUT,
+	OPT_UNTIL,
+	OPT_REPORT,
+	OPT_TRUST,
+};
+
+static int take_option(struct boot *b, int code, const char *value)
+{
+	uint64_t number;
+
+	switch (code) {
+	case OPT_ENGINE:
+		return strcmp(value, "uml") ? cli_usage("boot", "there is no engine %s; uml is the one there is", value) : 0;
+	case OPT_MEMORY:
+		if (text_to_size(value, &b->o.memory) < 0 || b->o.memory < MEMORY_LEAST)
+			return cli_usage("boot", "--memory takes a size of at least 64M, like 512M or 2G, not '%s'", value);
+		return 0;
+	case OPT_OVERLAY:
+		b->o.overlay = value;
+		return 0;
+	case OPT_KERNEL:
+		b->o.kernel = value;
+		return 0;
+	case OPT_APPEND:
+		return add_append(b, value);
+	case OPT_CONSOLE:
+		return set_console(b, value);
+	case OPT_DETACH:
+		b->detach = true;
+		return 0;
+	case OPT_TIMEOUT:
+		if (text_to_u64(value, &number) < 0 || !number || number > UINT_MAX / 1000)
+			return cli_usage("boot", "--timeout takes a number of seconds, not '%s'", value);
+		b->o.timeout_s = (unsigned)number;
+		return 0;
+	case OPT_UNTIL:
+		b->o.until = value;
+		return 0;
+	case OPT_REPORT:
+		b->o.report = value;
+		return 0;
+	case OPT_TRUST:
+		b->o.trusted = true;
+		return 0;
+	default:
+		return image_option(&b->image, "boot", code, value);
+	}
+}
+
+/* Goes on in a child with its console in a file. The parent says where, and returns; the child gets -1. */
+static int detach(struct boot *b, char **console_file)
+{
+	struct err e = ERR_INIT;
+	_cleanup_free_ char *state = file_xdg_dir("XDG_STATE_HOME", ".local/state", &e);
+	_cleanup_free_ char *dir = state ? file_path("%s/machines", state) : NULL;
+	pid_t pid;
+	int null;
+
+	if (!dir || file_mkdirs(dir, &e) < 0)
+		return cli_fail(&e);
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		err_errno(&e, "cannot go into the background");
+		return cli_fail(&e);
+	}
+	if (pid) {
+		printf("%ld %s\n", (long)pid, b->o.console_file ? b->o.console_file : "");
+		if (!b->o.console_file)
+			log_info("console: %s/%ld.log", dir, (long)pid);
+		log_info("to shut it down: kill %ld", (long)pid);
+		return EXIT_OK;
+	}
+	if (!b->o.console_file)
+		*console_file = file_path("%s/%ld.log", dir, (long)getpid());
+	setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	b->o.show = false;
+	return -1;
+}
+
+int cmd_boot(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"engine", required_argument, NULL, OPT_ENGINE},
+		{"memory", required_argument, NULL, OPT_MEMORY},
+		{"overlay", required_argument, NULL, OPT_OVERLAY},
+		{"kernel", required_argument, NULL, OPT_KERNEL},
+		{"append", required_argument, NULL, OPT_APPEND},
+		{"console", required_argument, NULL, OPT_CONSOLE},
+		{"detach", no_argument, NULL, OPT_DETACH},
+		{"timeout", required_argument, NULL, OPT_TIMEOUT},
+		{"until", required_argument, NULL, OPT_UNTIL},
+		{"report", required_argument, NULL, OPT_REPORT},
+		{"trust", no_argument, NULL, OPT_TRUST},
+		{"help", no_argument, NULL, 'h'},
+		IMAGE_LONG_OPTIONS,
+		{0},
+	};
+	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
+	struct boot b = {.o = {.memory = MEMORY_DEFAULT, .show = true}};
+	_cleanup_free_ char *console_file = NULL;
+	struct err e = ERR_INIT;
+	enum machine_end end;
+	int code, r;
+
+	image_options_init(&b.image);
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option("boot", argv);
+		if (take_option(&b, code, optarg))
+			return EXIT_USAGE;
+	}
+	if (argc - optind != 1)
+		return cli_usage("boot", "one link is needed");
+	b.o.link = argv[optind];
+	b.o.image = b.image.o;
+	if (b.detach) {
+		r = detach(&b, &console_file);
+		if (r >= 0)
+			return r;
+		if (console_file)
+			b.o.console_file = console_file;
+	}
+	end = machine_run(&b.o, &e);
+	if (end != MACHINE_CLEAN) {
+		err_add(&e, "boot of %s", b.o.link);
+		cli_fail(&e);
+	}
+	return statuses[end];
+}

@@ -1,0 +1,30 @@
+/* The commands. Each parses its own arguments (argv[0] is the command's name), calls the layer below and prints.
+ * Exit statuses that all share; `boot` has more (cli/boot.c). */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/err.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+int cmd_boot(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_key(int argc, char **argv);
+int cmd_ls(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+int cmd_publish(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+
+/* Prints "inetboot: TEXT" from e and returns EXIT_FAILED. */
+int cli_fail(const struct err *e);
+
+/* Prints "inetboot COMMAND: TEXT" and where to find help; returns EXIT_USAGE. */
+int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* For getopt_long's '?': says which option it was. */
+int cli_bad_option(const char *command, char **argv);
+
+#endif

@@ -1,0 +1,80 @@
+/* Options that image commands share: see image_options.h. */
+#include "cli/image_options.h"
+
+#include <limits.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+#define MEMORY_LIMIT_LEAST (8u << 20) /* bytes: a chunk of the greatest length, twice */
+
+void image_options_init(struct image_option_values *v)
+{
+	*v = (struct image_option_values){.o.cache_size = CACHE_SIZE_DEFAULT, .o.memory_limit = MEMORY_LIMIT_DEFAULT};
+}
+
+static int add_to(const char **list, const char *command, const char *what, const char *value)
+{
+	int n = 0;
+
+	while (list[n])
+		n++;
+	if (n == IMAGE_LISTS_MAX)
+		return cli_usage(command, "more than %d times --%s", IMAGE_LISTS_MAX, what);
+	list[n] = value;
+	return 0;
+}
+
+static int size_option(const char *command, const char *what, const char *text, uint64_t least, uint64_t *out)
+{
+	if (text_to_size(text, out) < 0 || *out < least)
+		return cli_usage(command, "--%s takes a size of at least %llu bytes, like 500M or 4G, not '%s'", what,
+			(unsigned long long)least, text);
+	return 0;
+}
+
+int image_option(struct image_option_values *v, const char *command, int code, const char *argument)
+{
+	uint64_t number;
+	int r;
+
+	switch (code) {
+	case OPT_CACHE:
+		v->o.cache_dir = argument;
+		return 0;
+	case OPT_CACHE_SIZE:
+		return size_option(command, "cache-size", argument, 1 << 20, &v->o.cache_size);
+	case OPT_NO_CACHE:
+		v->o.no_cache = true;
+		return 0;
+	case OPT_INSECURE:
+		v->o.insecure = true;
+		return 0;
+	case OPT_MIRROR:
+		v->o.mirrors = v->mirrors;
+		return add_to(v->mirrors, command, "mirror", argument);
+	case OPT_PROXY:
+		v->o.origin.proxy = argument;
+		return 0;
+	case OPT_CACERT:
+		v->o.origin.cacert = argument;
+		return 0;
+	case OPT_HEADER:
+		v->o.origin.headers = v->headers;
+		return add_to(v->headers, command, "header", argument);
+	case OPT_NETRC:
+		v->o.origin.netrc = true;
+		return 0;
+	case OPT_NET_TIMEOUT:
+		if (text_to_u64(argument, &number) < 0 || !number || number > UINT_MAX / 1000)
+			return cli_usage(command, "--net-timeout takes a number of seconds, not '%s'", argument);
+		v->o.origin.timeout_ms = (unsigned)number * 1000;
+		return 0;
+	case OPT_MEMORY_LIMIT:
+		r = size_option(command, "memory-limit", argument, MEMORY_LIMIT_LEAST, &number);
+		v->o.memory_limit = (size_t)number;
+		return r;
+	default:
+		return cli_usage(command, "unknown option");
+	}
+}

@@ -1,0 +1,63 @@
+/* The options of all commands that open an image. A command puts IMAGE_LONG_OPTIONS into its getopt_long table and gives what
+ * it does not know itself to image_option(). Values are borrowed from argv. */
+#ifndef CLI_IMAGE_OPTIONS_H
+#define CLI_IMAGE_OPTIONS_H
+
+#include <getopt.h>
+
+#include "disk/image.h"
+
+#define IMAGE_LISTS_MAX 32 /* mirrors and headers each */
+
+struct image_option_values {
+	struct image_options o;
+	const char *mirrors[IMAGE_LISTS_MAX + 1];
+	const char *headers[IMAGE_LISTS_MAX + 1];
+};
+
+enum image_option_code {
+	OPT_CACHE = 0x100,
+	OPT_CACHE_SIZE,
+	OPT_NO_CACHE,
+	OPT_INSECURE,
+	OPT_MIRROR,
+	OPT_PROXY,
+	OPT_CACERT,
+	OPT_HEADER,
+	OPT_NETRC,
+	OPT_NET_TIMEOUT,
+	OPT_MEMORY_LIMIT,
+	OPT_COMMAND, /* a command's own options without a letter start here */
+};
+
+#define IMAGE_LONG_OPTIONS                                                                         \
+	{"cache", required_argument, NULL, OPT_CACHE},                                             \
+	{"cache-size", required_argument, NULL, OPT_CACHE_SIZE},                                   \
+	{"no-cache", no_argument, NULL, OPT_NO_CACHE}, {"insecure", no_argument, NULL, OPT_INSECURE}, \
+	{"mirror", required_argument, NULL, OPT_MIRROR}, {"proxy", required_argument, NULL, OPT_PROXY}, \
+	{"cacert", required_argument, NULL, OPT_CACERT}, {"header", required_argument, NULL, OPT_HEADER}, \
+	{"netrc", no_argument, NULL, OPT_NETRC},                                                   \
+	{"net-timeout", required_argument, NULL, OPT_NET_TIMEOUT},                                 \
+	{"memory-limit", required_argument, NULL, OPT_MEMORY_LIMIT}
+
+/* For --help. */
+#define IMAGE_OPTIONS_HELP                                                                         \
+	"Where images come from:\n"                                                                \
+	"  --cache DIR          keep fetched blocks here (default: ~/.cache/inetboot)\n"           \
+	"  --cache-size SIZE    most that the cache may take, e.g. 500M (default: 4G)\n"           \
+	"  --no-cache           keep nothing\n"                                                    \
+	"  --mirror URL         another server with the same store; may be repeated\n"             \
+	"  --net-timeout S      give up after S seconds without an answer (default: wait until the network is back)\n" \
+	"  --insecure           accept a link without a key\n"                                     \
+	"  --proxy URL          use this proxy (default: http_proxy and https_proxy)\n"            \
+	"  --cacert FILE        trust these certificate authorities for https\n"                   \
+	"  --header 'N: V'      send this header to the server; may be repeated\n"                 \
+	"  --netrc              log in with what ~/.netrc says\n"                                  \
+	"  --memory-limit SIZE  most memory for blocks (default: 48M)\n"
+
+void image_options_init(struct image_option_values *v);
+
+/* Takes one option. 0; or EXIT_USAGE after having said what is wrong, also for options that nobody knows. */
+int image_option(struct image_option_values *v, const char *command, int code, const char *argument);
+
+#endif

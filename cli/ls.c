@@ -1,0 +1,112 @@
+/* inetboot ls: the images of a store, from its catalogue. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/image_options.h"
+#include "disk/catalog.h"
+
+static const char help[] =
+	"Usage: inetboot ls [OPTIONS] STORE\n\n"
+	"Lists the images of a store (a URL or a folder) with their links. The list itself is not signed: what a link's key\n"
+	"does not confirm later is refused then.\n\n"
+	"  --json               for programs\n"
+	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
+	"\nExample: inetboot ls http://127.0.0.1:8080\n";
+
+static const char *text_of(json_t *image, const char *key)
+{
+	const char *text = json_string_value(json_object_get(image, key));
+
+	return text ? text : "";
+}
+
+/* What came from outside goes to a terminal: nothing but printable characters. */
+static void print_clean(const char *text)
+{
+	for (; *text; text++)
+		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
+static void print_image(const char *store, json_t *image)
+{
+	char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
+	const char *key = text_of(image, "key");
+
+	text_size(size, (uint64_t)json_integer_value(json_object_get(image, "size")));
+	text_size(stored, (uint64_t)json_integer_value(json_object_get(image, "stored")));
+	printf("%s  version %lld, disk %s, download %s, ", text_of(image, "name"),
+		(long long)json_integer_value(json_object_get(image, "version")), size, stored);
+	print_clean(text_of(image, "filesystem"));
+	printf(", ");
+	print_clean(text_of(image, "created"));
+	printf("\n  %s/%s%s", store, text_of(image, "name"), *key ? "#" : "");
+	print_clean(key);
+	putchar('\n');
+}
+
+static void print_catalog(const char *store, json_t *catalog, bool json)
+{
+	json_t *images = json_object_get(catalog, "images"), *image;
+	size_t i;
+
+	if (json) {
+		json_dumpf(catalog, stdout, JSON_INDENT(2));
+		putchar('\n');
+		return;
+	}
+	json_array_foreach(images, i, image)
+		print_image(store, image);
+	if (!json_array_size(images))
+		printf("no images in %s\n", store);
+}
+
+int cmd_ls(int argc, char **argv)
+{
+	enum { OPT_JSON = OPT_COMMAND };
+	static const struct option options[] = {
+		{"json", no_argument, NULL, OPT_JSON}, {"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
+	_cleanup_free_ char *store = NULL;
+	struct image_option_values v;
+	struct origin *origin = NULL;
+	json_t *catalog = NULL;
+	struct err e = ERR_INIT;
+	bool json = false;
+	const char *url;
+	int code, r = 0;
+
+	image_options_init(&v);
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option("ls", argv);
+		if (code == OPT_JSON)
+			json = true;
+		else if (image_option(&v, "ls", code, optarg))
+			return EXIT_USAGE;
+	}
+	if (argc - optind != 1)
+		return cli_usage("ls", "one store is needed, a URL or a folder");
+	store = strdup(text_starts(argv[optind], "file:") ? argv[optind] + 5 : argv[optind]);
+	for (size_t len = strlen(store); len > 1 && store[len - 1] == '/'; len--)
+		store[len - 1] = 0;
+	url = store;
+	if (strstr(store, "://"))
+		r = origin_open(&origin, &url, 1, &v.o.origin, &e);
+	if (!r)
+		r = catalog_load(&catalog, store, origin, false, &e);
+	if (!r)
+		print_catalog(store, catalog, json);
+	else
+		err_add(&e, "cannot list %s", store);
+	json_decref(catalog);
+	if (origin)
+		origin_close(origin);
+	return r < 0 ? cli_fail(&e) : EXIT_OK;
+}

@@ -1,0 +1,103 @@
+/* The program: finds the command and hands over. Options before the command are for all of them. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+	{"boot", cmd_boot, "start an image in a User-Mode Linux machine"},
+	{"info", cmd_info, "show what an image is"},
+	{"ls", cmd_ls, "list the images of a store"},
+	{"mount", cmd_mount, "show an image's virtual disk as a file"},
+	{"pull", cmd_pull, "fetch a whole image into the cache, for use offline"},
+	{"verify", cmd_verify, "check every block of an image or of a store"},
+	{"key", cmd_key, "make a key pair for publishing"},
+	{"publish", cmd_publish, "put a disk image into a store"},
+	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
+	{"gc", cmd_gc, "remove blocks from a store that no image needs"},
+};
+
+static const size_t command_count = sizeof(commands) / sizeof(commands[0]);
+
+static void print_help(FILE *f)
+{
+	fprintf(f, "Usage: inetboot [--quiet | --verbose] [--log json] COMMAND [ARGUMENTS]\n\n"
+		   "Boots any operating system from any web server.\n\nCommands:\n");
+	for (size_t i = 0; i < command_count; i++)
+		fprintf(f, "  %-8s  %s\n", commands[i].name, commands[i].what);
+	fprintf(f, "\n`inetboot COMMAND --help` tells more. A LINK is http://HOST/PATH/NAME#KEY, or a path.\n");
+}
+
+int cli_fail(const struct err *e)
+{
+	log_error("%s", e->text[0] ? e->text : "failed, and nothing said why");
+	return EXIT_FAILED;
+}
+
+int cli_usage(const char *command, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "inetboot %s: ", command);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry `inetboot %s --help`.\n", command);
+	return EXIT_USAGE;
+}
+
+int cli_bad_option(const char *command, char **argv)
+{
+	return cli_usage(command, "unknown option, or one without its value: %s", argv[optind - 1]);
+}
+
+int main(int argc, char **argv)
+{
+	enum log_level level = LOG_INFO;
+	enum log_form form = LOG_PLAIN;
+	int at = 1;
+
+	opterr = 0; /* we say it ourselves */
+	signal(SIGPIPE, SIG_IGN);
+	for (; at < argc && argv[at][0] == '-'; at++) {
+		const char *option = argv[at];
+
+		if (!strcmp(option, "--quiet") || !strcmp(option, "-q")) {
+			level = LOG_ERROR;
+		} else if (!strcmp(option, "--verbose") || !strcmp(option, "-v")) {
+			level = LOG_DEBUG;
+		} else if (!strcmp(option, "--log") && at + 1 < argc && !strcmp(argv[at + 1], "json")) {
+			form = LOG_JSON;
+			at++;
+		} else if (!strcmp(option, "--help") || !strcmp(option, "-h")) {
+			print_help(stdout);
+			return EXIT_OK;
+		} else if (!strcmp(option, "--version")) {
+			printf("inetboot %s\n", INETBOOT_VERSION);
+			return EXIT_OK;
+		} else {
+			fprintf(stderr, "inetboot: unknown option %s\n", option);
+			print_help(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	log_setup(level, form);
+	if (at == argc) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	for (size_t i = 0; i < command_count; i++)
+		if (!strcmp(argv[at], commands[i].name))
+			return commands[i].run(argc - at, argv + at);
+	fprintf(stderr, "inetboot: there is no command %s\n", argv[at]);
+	print_help(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,273 @@
+/* inetboot publish: see publish/publish.h for what it does. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "publish/pipeline.h"
+#include "publish/publish.h"
+
+static const char help[] =
+	"Usage: inetboot publish IMAGE STORE --name NAME --key FILE [OPTION]...\n\n"
+	"Puts a disk image into a store: a folder that any web server can hand out. Publishing under the same name again makes\n"
+	"a new version, and stores only what is new in it. Until it is complete, the version before is what readers get;\n"
+	"interrupted at any point, run it again and it continues.\n\n"
+	"IMAGE is a raw disk image (file, block device, or - for a pipe), a cloop, qcow2, vmdk, vdi, vhd or vhdx image, or a folder\n"
+	"or tar file (gz, xz, zst, bz2) with a root file system, which is made into a file system first.\n\n"
+	"  -n, --name NAME      the image's name, the last part of its link\n"
+	"  -k, --key FILE       secret key to sign with (see `inetboot key`)\n"
+	"  -l, --level N        zstd level, 1 to 19 (default: 9; 3 while developing, 19 for releases)\n"
+	"  -j, --jobs N         compressing threads (default: one per processor)\n"
+	"      --fs TYPE        make folders and tar files into ext4 (default) or erofs\n"
+	"      --mirror URL     another server that has this store; may be repeated\n"
+	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or +30d, +12h from now\n"
+	"      --base-url URL   where the store will be on the web, to print the link with\n"
+	"      --replace-key    go on although another key signed the versions before\n"
+	"  -h, --help           show this\n\n"
+	"How to boot it; without any of these the machine's own kernel for User-Mode Linux is used. An option given a second time\n"
+	"begins the next entry; the first entry is the default:\n"
+	"      --title TEXT     what a menu shows (default: NAME)\n"
+	"      --type TYPE      uml, linux or xen (default: uml for a kernel that is an ELF program or for none, else linux)\n"
+	"      --kernel FILE    kernel\n"
+	"      --initrd FILE    initial RAM disk\n"
+	"      --module FILE    a module for the boot loader (xen); may be repeated\n"
+	"      --cmdline TEXT   kernel command line\n\n"
+	"Free space in an image that still holds old data is published and fetched like data: before, run `fstrim` in the running\n"
+	"machine, or `zerofree` on an unmounted ext4.\n\n"
+	"Examples:\n"
+	"  inetboot publish debian.img /srv/www/store --name debian --key ~/.inetboot.key --base-url https://example.org/store\n"
+	"  inetboot publish disk.qcow2 store --name desktop --key k --title Desktop --kernel vmlinuz --cmdline 'root=/dev/vda1 ro'\n";
+
+enum {
+	OPT_FS = 0x100,
+	OPT_MIRROR,
+	OPT_EXPIRES,
+	OPT_BASE_URL,
+	OPT_REPLACE_KEY,
+	OPT_TITLE,
+	OPT_TYPE,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_MODULE,
+	OPT_CMDLINE,
+};
+
+static const struct option options[] = {
+	{"name", required_argument, NULL, 'n'},
+	{"key", required_argument, NULL, 'k'},
+	{"level", required_argument, NULL, 'l'},
+	{"jobs", required_argument, NULL, 'j'},
+	{"fs", required_argument, NULL, OPT_FS},
+	{"mirror", required_argument, NULL, OPT_MIRROR},
+	{"expires", required_argument, NULL, OPT_EXPIRES},
+	{"base-url", required_argument, NULL, OPT_BASE_URL},
+	{"replace-key", no_argument, NULL, OPT_REPLACE_KEY},
+	{"title", required_argument, NULL, OPT_TITLE},
+	{"type", required_argument, NULL, OPT_TYPE},
+	{"kernel", required_argument, NULL, OPT_KERNEL},
+	{"initrd", required_argument, NULL, OPT_INITRD},
+	{"module", required_argument, NULL, OPT_MODULE},
+	{"cmdline", required_argument, NULL, OPT_CMDLINE},
+	{"help", no_argument, NULL, 'h'},
+	{0},
+};
+
+static int usage(const char *text, const char *value)
+{
+	return cli_usage("publish", text, value);
+}
+
+/* "+30d" and the like, or a time stamp. */
+static int parse_expires(const char *text, char out[32])
+{
+	uint64_t n, unit;
+	char number[24];
+	size_t len = strlen(text);
+	struct tm tm;
+	time_t at;
+
+	if (*text != '+') {
+		snprintf(out, 32, "%s", text);
+		return manifest_time(text) < 0 ? -EINVAL : 0;
+	}
+	if (len < 3 || len > sizeof(number))
+		return -EINVAL;
+	unit = text[len - 1] == 'd' ? 86400 : text[len - 1] == 'h' ? 3600 : 0;
+	snprintf(number, sizeof(number), "%.*s", (int)(len - 2), text + 1);
+	if (!unit || text_to_u64(number, &n) < 0 || n > 36525 * 24) /* a hundred years of hours: no overflow */
+		return -EINVAL;
+	at = time(NULL) + (time_t)(n * unit);
+	if (!gmtime_r(&at, &tm) || tm.tm_year > 9999 - 1900)
+		return -EINVAL;
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return 0;
+}
+
+static const char **boot_field(struct publish_boot *b, int code)
+{
+	switch (code) {
+	case OPT_TITLE:
+		return &b->title;
+	case OPT_TYPE:
+		return &b->type;
+	case OPT_KERNEL:
+		return &b->kernel;
+	case OPT_INITRD:
+		return &b->initrd;
+	default:
+		return &b->cmdline;
+	}
+}
+
+static int boot_option(struct publish_options *o, int code, const char *value)
+{
+	struct publish_boot *b = o->boot_count ? &o->boot[o->boot_count - 1] : NULL;
+
+	if (!b || (code != OPT_MODULE && *boot_field(b, code))) {
+		if (o->boot_count == MANIFEST_BOOT_MAX)
+			return usage("more boot entries than an image may have, at %s", value);
+		b = &o->boot[o->boot_count++];
+	}
+	if (code == OPT_TYPE && strcmp(value, "uml") && strcmp(value, "linux") && strcmp(value, "xen"))
+		return usage("--type %s: it must be uml, linux or xen", value);
+	if ((code == OPT_TITLE || code == OPT_CMDLINE) && strlen(value) > MANIFEST_TEXT_MAX)
+		return usage("a title or command line is too long: %.40s...", value);
+	if (code != OPT_MODULE)
+		*boot_field(b, code) = value;
+	else if (b->module_count == MANIFEST_MODULES_MAX)
+		return usage("more modules than a boot entry may have, at %s", value);
+	else
+		b->modules[b->module_count++] = value;
+	return 0;
+}
+
+static int number_option(const char *value, uint64_t most, uint64_t *out)
+{
+	return text_to_u64(value, out) < 0 || !*out || *out > most ? -EINVAL : 0;
+}
+
+static bool is_url(const char *text)
+{
+	return text_starts(text, "http://") || text_starts(text, "https://");
+}
+
+/* 0 or EXIT_USAGE. */
+static int take_option(struct publish_options *o, int code, char *value)
+{
+	uint64_t n;
+
+	switch (code) {
+	case 'n':
+		o->name = value;
+		return 0;
+	case 'k':
+		o->key = value;
+		return 0;
+	case 'l':
+		if (number_option(value, PUBLISH_LEVEL_MAX, &n) < 0)
+			return usage("--level %s: it must be 1 to 19", value);
+		o->level = (int)n;
+		return 0;
+	case 'j':
+		if (number_option(value, PIPELINE_JOBS_MAX, &n) < 0)
+			return usage("--jobs %s: it must be 1 to 256", value);
+		o->jobs = (unsigned)n;
+		return 0;
+	case OPT_FS:
+		o->filesystem = value;
+		return strcmp(value, "ext4") && strcmp(value, "erofs") ? usage("--fs %s: it must be ext4 or erofs", value) : 0;
+	case OPT_MIRROR:
+		if (!is_url(value) || strlen(value) > MANIFEST_TEXT_MAX || o->mirror_count == MANIFEST_MIRRORS_MAX)
+			return usage("--mirror %s: no http or https URL, or too many", value);
+		o->mirrors[o->mirror_count++] = value;
+		return 0;
+	case OPT_EXPIRES:
+		return parse_expires(value, o->expires) < 0
+			       ? usage("--expires %s: give a time like 2027-01-31T12:00:00Z, or +30d", value)
+			       : 0;
+	case OPT_BASE_URL:
+		for (size_t len = strlen(value); len > 8 && value[len - 1] == '/';)
+			value[--len] = 0;
+		o->base_url = value;
+		return is_url(value) ? 0 : usage("--base-url %s: no http or https URL", value);
+	case OPT_REPLACE_KEY:
+		o->replace_key = true;
+		return 0;
+	default:
+		return boot_option(o, code, value);
+	}
+}
+
+static void print_result(const struct publish_options *o, const struct publish_result *r, uint64_t ms)
+{
+	char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX], fresh[TEXT_SIZE_MAX];
+
+	text_size(size, r->size);
+	text_size(stored, r->blocks.bytes);
+	text_size(fresh, r->blocks.new_bytes);
+	printf("%s version %" PRIu64 "%s: %s%s%s, %" PRIu64 " chunks, %s compressed\n", o->name, r->version,
+		r->unchanged ? " (unchanged)" : "", size, *r->filesystem ? ", " : "", r->filesystem, r->chunks, stored);
+	printf("new: %s in %" PRIu64 " of %" PRIu64 " blocks; %" PRIu64 ".%" PRIu64 " seconds\n", fresh, r->blocks.new_blocks,
+		r->blocks.blocks, ms / 1000, ms % 1000 / 100);
+	printf("%s\n", r->link);
+}
+
+static void on_signal(int number)
+{
+	pipeline_cancel();
+}
+
+static int run(const struct publish_options *o)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+	struct publish_result result;
+	struct err e = ERR_INIT;
+	uint64_t start = clock_ms();
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	if (publish_image(o, &result, &e) < 0) {
+		err_add(&e, "cannot publish %s", o->image);
+		return cli_fail(&e);
+	}
+	print_result(o, &result, clock_ms() - start);
+	free(result.link);
+	return EXIT_OK;
+}
+
+int cmd_publish(int argc, char **argv)
+{
+	_cleanup_free_ struct publish_options *o = calloc(1, sizeof(*o));
+	int c, r;
+
+	if (!o)
+		return EXIT_FAILED;
+	o->level = PUBLISH_LEVEL_DEFAULT;
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "hn:k:l:j:", options, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (c == '?')
+			return usage("unknown option, or one without its value: %s", argv[optind - 1]);
+		r = take_option(o, c, optarg);
+		if (r)
+			return r;
+	}
+	if (argc - optind != 2)
+		return cli_usage("publish", "IMAGE and STORE are needed");
+	if (!o->name || !o->key)
+		return cli_usage("publish", "--name and --key are needed");
+	o->image = argv[optind];
+	o->store = argv[optind + 1];
+	return run(o);
+}

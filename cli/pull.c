@@ -1,0 +1,72 @@
+/* inetboot pull: everything into the cache, so that the image boots without a network. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/image_options.h"
+#include "disk/pull.h"
+
+static const char help[] =
+	"Usage: inetboot pull [OPTIONS] LINK\n\n"
+	"Fetches all blocks of an image into the cache; what is there already is checked and not fetched again. After that it\n"
+	"boots without a network.\n\n"
+	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
+	"\nExample: inetboot pull --cache /media/usb/knxblock 'http://127.0.0.1:8080/debian#RWQ...'\n";
+
+static int check_room(const struct image *image, const struct image_options *o, struct err *e)
+{
+	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
+
+	if (o->no_cache)
+		return err_set(e, -EINVAL, "there is nothing to pull into with --no-cache");
+	if (!image->in_store || !image->cache)
+		return err_set(e, -EINVAL, "only images in a store on a web server have blocks to pull");
+	text_size(need, image->manifest.stored);
+	text_size(have, o->cache_size);
+	if (image->manifest.stored > o->cache_size)
+		return err_set(e, -ENOSPC, "the image takes %s and the cache may have %s: say more with --cache-size", need, have);
+	return 0;
+}
+
+int cmd_pull(int argc, char **argv)
+{
+	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
+	struct image_option_values v;
+	struct pull_result result = {0};
+	struct image *image = NULL;
+	struct err e = ERR_INIT;
+	char size[TEXT_SIZE_MAX];
+	int code, r;
+
+	image_options_init(&v);
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option("pull", argv);
+		if (image_option(&v, "pull", code, optarg))
+			return EXIT_USAGE;
+	}
+	if (argc - optind != 1)
+		return cli_usage("pull", "one link is needed");
+	r = image_open(&image, argv[optind], &v.o, &e);
+	if (!r)
+		r = check_room(image, &v.o, &e);
+	if (!r)
+		r = pull_image(image, "pulling", false, &result, &e);
+	if (r < 0) {
+		err_add(&e, "cannot pull %s", argv[optind]);
+	} else {
+		text_size(size, result.bytes);
+		printf("%s version %llu is in %s: %llu chunks, %s, %llu of them fetched now\n", image->manifest.name,
+			(unsigned long long)image->manifest.version, cache_dir(image->cache), (unsigned long long)result.chunks, size,
+			(unsigned long long)result.fetched);
+	}
+	image_close(image);
+	return r < 0 ? cli_fail(&e) : EXIT_OK;
+}
