@@ -1,4 +1,5 @@
-/* Starting a helper thread: one that takes no signals, so that they reach the thread that waits for them. */
+/* Starting a helper thread: one that takes no signals, so that they reach the thread that waits for
+ * them. */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H
 

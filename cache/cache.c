@@ -1,18 +1,21 @@
 /* The block cache: see cache.h.
  *
  *	DIR/blocks/ab/abcdef...	entries; foreign names in there are neither counted nor touched
- *	DIR/tmp/PID.TIME.N	entries that are being written, renamed when complete. Those of dead writers go at the next open
+ *	DIR/tmp/PID.TIME.N	entries that are being written, renamed when complete. Those of
+ *				dead writers go at the next open
  *	DIR/lock		flock()ed by the process that evicts
  *
- * Loads and stores take no lock but for counters. The total is not known when a cache is opened: looking at every file of a
- * large one takes seconds. The first store starts the keeper, a thread that counts, and evicts when the total passes the
- * limit; it counts again after every 1/16 of the limit stored, because other processes store too. While the view of the total is
- * more than 1/8 above the limit, stores are dropped, so that a slow disk cannot let the cache grow for ever.
+ * Loads and stores take no lock but for counters. The total is not known when a cache is opened:
+ * looking at every file of a large one takes seconds. The first store starts the keeper, a thread
+ * that counts, and evicts when the total passes the limit; it counts again after every 1/16 of the
+ * limit stored, because other processes store too. While the view of the total is more than 1/8
+ * above the limit, stores are dropped, so that a slow disk cannot let the cache grow for ever.
  *
- * Memory of an eviction is bounded: each round holds the ROUND_FILES oldest files, and rounds follow until 90 % is left.
+ * Memory of an eviction is bounded: each round holds the ROUND_FILES oldest files, and rounds
+ * follow until 90 % is left.
  *
- * A failed write (disk full, read-only, worn-out stick) pauses stores for a second, then two, up to a minute: a failing medium
- * must not slow down reads that do not need it. */
+ * A failed write (disk full, read-only, worn-out stick) pauses stores for a second, then two, up to
+ * a minute: a failing medium must not slow down reads that do not need it. */
 #include "cache/cache.h"
 
 #include <dirent.h>
@@ -38,12 +41,12 @@
 #include "cache/oldest.h"
 #include "format/block.h"
 
-#define ROUND_FILES 65536	  /* files that one round of eviction holds in memory: 3 MB */
-#define TOUCH_SECONDS 3600	  /* use is remembered with this resolution */
-#define STALE_SECONDS 3600	  /* temporaries older than this are nobody's */
-#define PAUSE_MIN_MS 1000	  /* without stores, after a failed write */
+#define ROUND_FILES 65536  /* files that one round of eviction holds in memory: 3 MB */
+#define TOUCH_SECONDS 3600 /* use is remembered with this resolution */
+#define STALE_SECONDS 3600 /* temporaries older than this are nobody's */
+#define PAUSE_MIN_MS 1000  /* without stores, after a failed write */
 #define PAUSE_MAX_MS 60000
-#define LOCK_RETRY_MS 200	  /* another process is evicting: look again after this time */
+#define LOCK_RETRY_MS 200 /* another process is evicting: look again after this time */
 
 struct cache {
 	char *dir;
@@ -57,8 +60,8 @@ struct cache {
 	pthread_cond_t wake;
 	pthread_t keeper;
 	bool keeping, stop, warned;
-	bool counted;	 /* bytes is a total, not only what was stored here */
-	uint64_t bytes;	 /* this process's view */
+	bool counted;    /* bytes is a total, not only what was stored here */
+	uint64_t bytes;  /* this process's view */
 	uint64_t recent; /* bytes stored since the last count */
 	uint64_t pause_ms, paused_until_ms;
 };
@@ -128,7 +131,8 @@ static int open_dir(struct cache *c, struct err *e)
 	if (c->fd < 0 && c->read_only)
 		return err_errno(e, "cannot open the folder %s", c->dir);
 	if (c->fd < 0) {
-		log_warning("cannot use the cache %s: %s; going on without", c->dir, strerror(errno));
+		log_warning(
+			"cannot use the cache %s: %s; going on without", c->dir, strerror(errno));
 		c->read_only = true;
 		return 0;
 	}
@@ -137,7 +141,8 @@ static int open_dir(struct cache *c, struct err *e)
 	if (!r)
 		r = prepare(c);
 	if (r < 0) {
-		log_warning("the cache %s cannot be written (%s): it is only read", c->dir, strerror(-r));
+		log_warning("the cache %s cannot be written (%s): it is only read", c->dir,
+			strerror(-r));
 		c->read_only = true;
 	}
 	return 0;
@@ -244,7 +249,8 @@ static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
 		return (int)n;
 	out->len += (size_t)n;
 	now = time(NULL);
-	if (!c->read_only && (st.st_mtime < now - TOUCH_SECONDS || st.st_mtime > now + TOUCH_SECONDS))
+	if (!c->read_only &&
+		(st.st_mtime < now - TOUCH_SECONDS || st.st_mtime > now + TOUCH_SECONDS))
 		futimens(fd, NULL);
 	return 0;
 }
@@ -322,7 +328,8 @@ static void count_folder(struct cache *c, unsigned folder, uint64_t *total, stru
 		struct stat st;
 
 		if (!entry_name(d->d_name, folder, &f.hash) ||
-			fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+			fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			!S_ISREG(st.st_mode))
 			continue;
 		f.used = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 		f.size = (uint64_t)st.st_size;
@@ -346,8 +353,8 @@ static int count(struct cache *c, struct oldest *oldest)
 		count_folder(c, folder, &total, oldest);
 	}
 	pthread_mutex_lock(&c->lock);
-	/* What other threads stored meanwhile may or may not have been seen: it is counted twice rather than not at all,
-	 * until the next count. */
+	/* What other threads stored meanwhile may or may not have been seen: it is counted twice
+	 * rather than not at all, until the next count. */
 	c->bytes = total + (c->bytes > before ? c->bytes - before : 0);
 	c->counted = true;
 	pthread_mutex_unlock(&c->lock);
@@ -386,7 +393,8 @@ static size_t remove_oldest(struct cache *c, struct oldest *oldest)
 /* 0; -EAGAIN: another process is at it; -ECANCELED. */
 static int evict(struct cache *c)
 {
-	_cleanup_close_ int lock = openat(c->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+	_cleanup_close_ int lock =
+		openat(c->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
 	size_t removed;
 	int r;
 
@@ -452,7 +460,8 @@ static void write_failed(struct cache *c, int r)
 	c->paused_until_ms = clock_ms() + c->pause_ms;
 	pthread_mutex_unlock(&c->lock);
 	if (first)
-		log_warning("cannot write to the cache %s: %s; reads go on without it", c->dir, strerror(-r));
+		log_warning("cannot write to the cache %s: %s; reads go on without it", c->dir,
+			strerror(-r));
 }
 
 static void note_stored(struct cache *c, uint64_t added, uint64_t replaced)
@@ -541,8 +550,8 @@ void cache_store(struct cache *c, const struct hash *hash, const void *frame, si
 		return;
 	block_path(hash, path);
 	/* The time tells apart writers in PID namespaces that share the folder. */
-	snprintf(temporary, sizeof(temporary), "tmp/%ld.%llx.%u", (long)getpid(), (unsigned long long)clock_us(),
-		counter++);
+	snprintf(temporary, sizeof(temporary), "tmp/%ld.%llx.%u", (long)getpid(),
+		(unsigned long long)clock_us(), counter++);
 	fd = open_temporary(c, temporary);
 	if (fd < 0) {
 		write_failed(c, fd);

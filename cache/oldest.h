@@ -1,4 +1,5 @@
-/* The oldest files of many, in bounded memory: of all that are added, the `room` least recently used are kept. One thread. */
+/* The oldest files of many, in bounded memory: of all that are added, the `room` least recently
+ * used are kept. One thread. */
 #ifndef CACHE_OLDEST_H
 #define CACHE_OLDEST_H
 
@@ -14,7 +15,8 @@ struct old_file {
 };
 
 struct oldest {
-	struct old_file *files; /* a heap, the youngest first; after oldest_sort() the oldest first */
+	struct old_file
+		*files; /* a heap, the youngest first; after oldest_sort() the oldest first */
 	size_t count, allocated, room;
 };
 

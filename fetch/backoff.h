@@ -1,4 +1,5 @@
-/* How long to wait before the next try: exponential, with jitter, so that many clients do not return in step. Any thread. */
+/* How long to wait before the next try: exponential, with jitter, so that many clients do not
+ * return in step. Any thread. */
 #ifndef FETCH_BACKOFF_H
 #define FETCH_BACKOFF_H
 

@@ -1,8 +1,9 @@
 /* The event loop: see http.h.
  *
- * A transfer goes QUEUED → RUNNING → DONE. The lock guards the queues, the running list, states and waiters; it is never held
- * while libcurl works. Only the loop's thread touches the multi and easy handles. Who waits sleeps on a condition of its own that
- * all transfers it waits for point to. An abandoned transfer is freed by the loop, so nobody has to wait for that. */
+ * A transfer goes QUEUED → RUNNING → DONE. The lock guards the queues, the running list, states and
+ * waiters; it is never held while libcurl works. Only the loop's thread touches the multi and easy
+ * handles. Who waits sleeps on a condition of its own that all transfers it waits for point to. An
+ * abandoned transfer is freed by the loop, so nobody has to wait for that. */
 #include "fetch/http.h"
 
 #include <ctype.h>
@@ -139,8 +140,8 @@ static struct http_transfer *unwanted(struct http *h)
 
 	pthread_mutex_lock(&h->lock);
 	TAILQ_FOREACH(t, &h->running, link)
-		if (t->abandoned || h->canceled)
-			break;
+	if (t->abandoned || h->canceled)
+		break;
 	pthread_mutex_unlock(&h->lock);
 	return t;
 }
@@ -249,7 +250,8 @@ static int copy_headers(struct http_settings *s, const char *const *headers, str
 		struct curl_slist *longer;
 
 		if (!header_valid(*headers))
-			return err_set(e, -EINVAL, "not a header of the form 'Name: value': '%s'", *headers);
+			return err_set(e, -EINVAL, "not a header of the form 'Name: value': '%s'",
+				*headers);
 		longer = curl_slist_append(s->headers, *headers);
 		if (!longer)
 			return err_set(e, -ENOMEM, "no memory for headers");
@@ -388,7 +390,8 @@ static int find_done(struct http_transfer *const *transfers, size_t count)
 	return -EAGAIN;
 }
 
-int http_wait(struct http *h, struct http_transfer *const *transfers, size_t count, uint64_t until_ms)
+int http_wait(
+	struct http *h, struct http_transfer *const *transfers, size_t count, uint64_t until_ms)
 {
 	pthread_cond_t done;
 	int found, r = 0;
@@ -432,7 +435,8 @@ void http_finish(struct http_transfer *t)
 		transfer_free(t);
 }
 
-int http_get(struct http *h, const struct http_request *rq, uint64_t until_ms, struct http_answer *answer)
+int http_get(struct http *h, const struct http_request *rq, uint64_t until_ms,
+	struct http_answer *answer)
 {
 	struct http_transfer *t;
 	int r = http_start(h, rq, &t);

@@ -1,11 +1,14 @@
-/* HTTP transfers: one thread runs an event loop over libcurl's multi interface; any thread starts transfers and waits for them.
+/* HTTP transfers: one thread runs an event loop over libcurl's multi interface; any thread starts
+ * transfers and waits for them.
  *
- * At most HTTP_IN_FLIGHT transfers run at once, HTTP/2 streams included; the others queue. Demanded ones go before
- * background ones, and the last HTTP_DEMAND_SLOTS places are never given to background ones, so that a demanded transfer
- * does not wait behind prefetch. Connections are kept alive and shared.
+ * At most HTTP_IN_FLIGHT transfers run at once, HTTP/2 streams included; the others queue. Demanded
+ * ones go before background ones, and the last HTTP_DEMAND_SLOTS places are never given to
+ * background ones, so that a demanded transfer does not wait behind prefetch. Connections are kept
+ * alive and shared.
  *
- * One transfer is one try: it follows redirects, checks the head of the answer against what was asked, and gives up when the
- * body gets longer than allowed or too slow. What to do after a failure is the business of origin.h. */
+ * One transfer is one try: it follows redirects, checks the head of the answer against what was
+ * asked, and gives up when the body gets longer than allowed or too slow. What to do after a
+ * failure is the business of origin.h. */
 #ifndef FETCH_HTTP_H
 #define FETCH_HTTP_H
 
@@ -27,12 +30,13 @@ struct http;
 struct http_transfer;
 
 struct http_options {
-	const char *proxy;	    /* NULL: from the environment */
-	const char *cacert;	    /* NULL: the system's */
-	const char *const *headers; /* NULL-terminated, or NULL. Sent to the host of the URL only, not along redirects to others */
+	const char *proxy;          /* NULL: from the environment */
+	const char *cacert;         /* NULL: the system's */
+	const char *const *headers; /* NULL-terminated, or NULL. Sent to the host of the URL only,
+				       not along redirects to others */
 	bool netrc;
-	unsigned connect_ms;	    /* for name, connection and TLS handshake */
-	unsigned stall_ms;	    /* a transfer slower than 1 kB/s over this time ends */
+	unsigned connect_ms; /* for name, connection and TLS handshake */
+	unsigned stall_ms;   /* a transfer slower than 1 kB/s over this time ends */
 };
 
 /* Starts the loop. Strings are copied. -EINVAL for malformed headers. */
@@ -42,54 +46,59 @@ struct http_request {
 	const char *url;      /* http or https; copied */
 	uint64_t offset, len; /* a byte range; len 0: the whole resource */
 	const char *if_range; /* strong ETag, or NULL; copied */
-	size_t max;	      /* bytes of body; a longer one ends the transfer */
+	size_t max;           /* bytes of body; a longer one ends the transfer */
 	bool background;
-	bool revalidate;      /* asks caches on the way to look at the origin */
-	bool new_connection;  /* not one that may be dead */
+	bool revalidate;     /* asks caches on the way to look at the origin */
+	bool new_connection; /* not one that may be dead */
 };
 
 enum http_outcome {
-	HTTP_OK,	/* a checked body */
+	HTTP_OK,        /* a checked body */
 	HTTP_NO_ANSWER, /* no connection, stalled, reset, 408, 429, 5xx */
-	HTTP_SHORT,	/* the connection was closed in the middle of the body */
-	HTTP_WRONG,	/* an answer that is not what was asked for */
-	HTTP_MISSING,	/* 404, 410 */
-	HTTP_DENIED,	/* 401, 403 */
-	HTTP_STALE,	/* if_range: the resource is another one now */
+	HTTP_SHORT,     /* the connection was closed in the middle of the body */
+	HTTP_WRONG,     /* an answer that is not what was asked for */
+	HTTP_MISSING,   /* 404, 410 */
+	HTTP_DENIED,    /* 401, 403 */
+	HTTP_STALE,     /* if_range: the resource is another one now */
 	HTTP_CANCELED,
 };
 
 struct http_answer {
 	enum http_outcome outcome;
 	char text[HTTP_TEXT_MAX]; /* what went wrong, for people; "" with HTTP_OK */
-	int status;		  /* of the last answer, 0 where there was none */
+	int status;               /* of the last answer, 0 where there was none */
 	uint64_t retry_after_ms;  /* 0 where the server did not say */
 	char etag[HTTP_ETAG_MAX]; /* strong ones only, quotes included; "" where none */
 	char type[HTTP_TYPE_MAX];
-	uint64_t total;		  /* bytes of the whole resource */
+	uint64_t total; /* bytes of the whole resource */
 	struct buf body;
-	uint64_t received;	  /* body bytes that came, those thrown away included */
-	uint64_t latency_us;	  /* request sent to first byte; 0 where none came */
-	uint64_t spent_us;	  /* request sent to the end */
-	int version;		  /* 10, 11, 20; 0 where not known */
+	uint64_t received;   /* body bytes that came, those thrown away included */
+	uint64_t latency_us; /* request sent to first byte; 0 where none came */
+	uint64_t spent_us;   /* request sent to the end */
+	int version;         /* 10, 11, 20; 0 where not known */
 };
 
-/* Queues a transfer. -ENOMEM; -ECANCELED after http_cancel(). The caller ends it with http_finish(). */
+/* Queues a transfer. -ENOMEM; -ECANCELED after http_cancel(). The caller ends it with
+ * http_finish(). */
 int http_start(struct http *h, const struct http_request *rq, struct http_transfer **out);
 
-/* Waits until one of the transfers is done and returns its number, or -ETIMEDOUT when clock_ms() reaches until_ms (0: without
- * limit). A transfer belongs to one waiting thread. After http_cancel() all are done. */
-int http_wait(struct http *h, struct http_transfer *const *transfers, size_t count, uint64_t until_ms);
+/* Waits until one of the transfers is done and returns its number, or -ETIMEDOUT when clock_ms()
+ * reaches until_ms (0: without limit). A transfer belongs to one waiting thread. After
+ * http_cancel() all are done. */
+int http_wait(
+	struct http *h, struct http_transfer *const *transfers, size_t count, uint64_t until_ms);
 
-/* The result of a transfer that http_wait() said to be done; owned by it, but the body may be taken out (and zeroed). */
+/* The result of a transfer that http_wait() said to be done; owned by it, but the body may be taken
+ * out (and zeroed). */
 struct http_answer *http_answer(struct http_transfer *t);
 
 /* Frees a transfer; one that runs still is cancelled. Never blocks. */
 void http_finish(struct http_transfer *t);
 
-/* The four in one, for a single transfer. Returns 0 (look at the outcome), -ETIMEDOUT, -ENOMEM, -ECANCELED. The caller frees
- * answer->body in any case. */
-int http_get(struct http *h, const struct http_request *rq, uint64_t until_ms, struct http_answer *answer);
+/* The four in one, for a single transfer. Returns 0 (look at the outcome), -ETIMEDOUT, -ENOMEM,
+ * -ECANCELED. The caller frees answer->body in any case. */
+int http_get(struct http *h, const struct http_request *rq, uint64_t until_ms,
+	struct http_answer *answer);
 
 /* Ends all transfers with HTTP_CANCELED; later ones are refused. */
 void http_cancel(struct http *h);

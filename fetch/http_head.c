@@ -13,7 +13,8 @@
 
 #define RETRY_MAX_S 86400 /* bounds the arithmetic; callers bound the waiting */
 
-/* The value of a field, when the line holds that field: trimmed, and "" where it does not fit, since half a value is none. */
+/* The value of a field, when the line holds that field: trimmed, and "" where it does not fit,
+ * since half a value is none. */
 static bool field(const char *line, size_t len, const char *name, char *out, size_t room)
 {
 	size_t name_len = strlen(name);
@@ -63,14 +64,15 @@ static bool number(const char **at, char end, uint64_t *out)
 	return !text_to_u64(digits, out);
 }
 
-/* bytes FIRST-LAST/TOTAL. A total that is not said ("*") is of no use: how long the resource is has to be known. */
+/* bytes FIRST-LAST/TOTAL. A total that is not said ("*") is of no use: how long the resource is has
+ * to be known. */
 static void content_range(struct http_head *h, const char *value)
 {
 	const char *at = value + 6;
 
 	h->has_range = !strncasecmp(value, "bytes ", 6) && number(&at, '-', &h->first) &&
-		number(&at, '/', &h->last) && number(&at, 0, &h->total) && h->first <= h->last &&
-		h->last < h->total;
+		       number(&at, '/', &h->last) && number(&at, 0, &h->total) &&
+		       h->first <= h->last && h->last < h->total;
 }
 
 static void strong_etag(struct http_head *h)
@@ -161,7 +163,8 @@ static enum http_outcome judge_error(const struct http_head *h, char *text)
 	}
 }
 
-static enum http_outcome judge_part(const struct http_head *h, const struct http_request *rq, char *text)
+static enum http_outcome judge_part(
+	const struct http_head *h, const struct http_request *rq, char *text)
 {
 	if (!rq->len) {
 		say("the server sent a part, but the whole was asked for");
@@ -172,33 +175,38 @@ static enum http_outcome judge_part(const struct http_head *h, const struct http
 		return HTTP_WRONG;
 	}
 	if (rq->if_range && h->etag[0] && strcmp(h->etag, rq->if_range) != 0) {
-		say("the file has changed on the server (ETag %.60s, not %.60s)", h->etag, rq->if_range);
+		say("the file has changed on the server (ETag %.60s, not %.60s)", h->etag,
+			rq->if_range);
 		return HTTP_STALE;
 	}
 	if (rq->if_range && !h->etag[0]) {
-		say("the server sent a part without its ETag, so that it cannot be told from another version");
+		say("the server sent a part without its ETag, so that it cannot be told from "
+		    "another version");
 		return HTTP_WRONG;
 	}
 	if (h->first != rq->offset || h->last != rq->offset + rq->len - 1) {
-		say("the server sent bytes %" PRIu64 "-%" PRIu64 " instead of %" PRIu64 "-%" PRIu64, h->first,
-			h->last, rq->offset, rq->offset + rq->len - 1);
+		say("the server sent bytes %" PRIu64 "-%" PRIu64 " instead of %" PRIu64 "-%" PRIu64,
+			h->first, h->last, rq->offset, rq->offset + rq->len - 1);
 		return HTTP_WRONG;
 	}
 	if (h->has_length && h->length != rq->len) {
-		say("the server announced %" PRIu64 " bytes for a part of %" PRIu64, h->length, rq->len);
+		say("the server announced %" PRIu64 " bytes for a part of %" PRIu64, h->length,
+			rq->len);
 		return HTTP_WRONG;
 	}
 	return HTTP_OK;
 }
 
-static enum http_outcome judge_whole(const struct http_head *h, const struct http_request *rq, char *text)
+static enum http_outcome judge_whole(
+	const struct http_head *h, const struct http_request *rq, char *text)
 {
 	bool same = !rq->if_range || !strcmp(h->etag, rq->if_range);
 
 	if (rq->len && !rq->offset && h->has_length && h->length == rq->len && same)
 		return HTTP_OK;
 	if (rq->len && rq->if_range) {
-		say("the file has changed on the server%s", same ? ", or the server does not support ranges" : "");
+		say("the file has changed on the server%s",
+			same ? ", or the server does not support ranges" : "");
 		return HTTP_STALE;
 	}
 	if (rq->len) {
@@ -206,13 +214,15 @@ static enum http_outcome judge_whole(const struct http_head *h, const struct htt
 		return HTTP_WRONG;
 	}
 	if (h->has_length && h->length > rq->max) {
-		say("the server announced %" PRIu64 " bytes, more than the %zu that this may have", h->length, rq->max);
+		say("the server announced %" PRIu64 " bytes, more than the %zu that this may have",
+			h->length, rq->max);
 		return HTTP_WRONG;
 	}
 	return HTTP_OK;
 }
 
-enum http_outcome http_head_judge(const struct http_head *h, const struct http_request *rq, char *text)
+enum http_outcome http_head_judge(
+	const struct http_head *h, const struct http_request *rq, char *text)
 {
 	if (h->status != 200 && h->status != 206)
 		return judge_error(h, text);

@@ -1,10 +1,13 @@
-/* One transfer: sets up libcurl's easy handle, takes in head and body, follows redirects, and turns the end into an outcome.
+/* One transfer: sets up libcurl's easy handle, takes in head and body, follows redirects, and turns
+ * the end into an outcome.
  *
- * libcurl is not asked to follow redirects: it would send the headers that people gave for their private store (tokens) to any
- * host that the store redirects to. Here they go to the scheme, host and port of the first URL only.
+ * libcurl is not asked to follow redirects: it would send the headers that people gave for their
+ * private store (tokens) to any host that the store redirects to. Here they go to the scheme, host
+ * and port of the first URL only.
  *
- * libcurl's low-speed limit is not used either: it knows whole seconds, and averages. The speed is taken over windows of
- * stall_ms that start when the request is sent; name resolution, connection and handshake have their own limit. */
+ * libcurl's low-speed limit is not used either: it knows whole seconds, and averages. The speed is
+ * taken over windows of stall_ms that start when the request is sent; name resolution, connection
+ * and handshake have their own limit. */
 #include "fetch/http_transfer.h"
 
 #include <errno.h>
@@ -22,8 +25,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define SPEED_MIN 1000		/* bytes per second */
-#define DRAIN_MAX (64 << 10)	/* bytes of an error page that are read to keep the connection */
+#define SPEED_MIN 1000       /* bytes per second */
+#define DRAIN_MAX (64 << 10) /* bytes of an error page that are read to keep the connection */
 #define RECEIVE_BUFFER (64L << 10)
 
 #define say(t, ...) snprintf((t)->answer.text, sizeof((t)->answer.text), __VA_ARGS__)
@@ -78,7 +81,8 @@ static void judge(struct http_transfer *t)
 	t->judged = true;
 	t->verdict = http_head_judge(h, &t->rq, t->answer.text);
 	if (t->verdict == HTTP_OK && h->has_length)
-		buf_reserve(&t->answer.body, h->length < t->answer.body.cap ? h->length : t->answer.body.cap);
+		buf_reserve(&t->answer.body,
+			h->length < t->answer.body.cap ? h->length : t->answer.body.cap);
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
@@ -108,8 +112,8 @@ static int on_send(void *context, char *to, char *from, int to_port, int from_po
 	return CURL_PREREQFUNC_OK;
 }
 
-/* Has the kernel end a connection whose peer does not acknowledge: else the streams of a dead HTTP/2 connection would stall one after
- * the other. */
+/* Has the kernel end a connection whose peer does not acknowledge: else the streams of a dead
+ * HTTP/2 connection would stall one after the other. */
 static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
 {
 	const struct http_settings *s = context;
@@ -128,7 +132,8 @@ static char *origin_of(const char *url)
 	CURLU *u = curl_url();
 	char *scheme = NULL, *host = NULL, *port = NULL, *out = NULL;
 
-	if (u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
+	if (u && !curl_url_set(u, CURLUPART_URL, url, 0) &&
+		!curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
 		!curl_url_get(u, CURLUPART_HOST, &host, 0) &&
 		!curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) &&
 		asprintf(&out, "%s://%s:%s", scheme, host, port) < 0)
@@ -161,7 +166,8 @@ static bool make_headers(struct http_transfer *t, const struct http_settings *s)
 	bool ok = add_header(&t->headers, "Accept-Encoding: identity");
 
 	if (ok && t->rq.revalidate)
-		ok = add_header(&t->headers, "Cache-Control: no-cache") && add_header(&t->headers, "Pragma: no-cache");
+		ok = add_header(&t->headers, "Cache-Control: no-cache") &&
+		     add_header(&t->headers, "Pragma: no-cache");
 	if (ok && t->rq.if_range) {
 		char line[HTTP_ETAG_MAX + 16];
 
@@ -176,8 +182,10 @@ static bool make_headers(struct http_transfer *t, const struct http_settings *s)
 
 static void set_tls(CURL *easy, const struct http_settings *s, bool https)
 {
-	/* Waiting for a first connection, to share it, makes sense where it may turn out to be HTTP/2. */
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+	/* Waiting for a first connection, to share it, makes sense where it may turn out to be
+	 * HTTP/2. */
+	curl_easy_setopt(
+		easy, CURLOPT_HTTP_VERSION, https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, https ? 1L : 0L);
 	if (s->cacert) {
 		curl_easy_setopt(easy, CURLOPT_CAINFO, s->cacert);
@@ -233,18 +241,21 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, t->rq.new_connection ? 1L : 0L);
-	curl_easy_setopt(easy, CURLOPT_NETRC, (long)(s->netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED));
+	curl_easy_setopt(
+		easy, CURLOPT_NETRC, (long)(s->netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED));
 	if (s->proxy)
 		curl_easy_setopt(easy, CURLOPT_PROXY, s->proxy);
 #if LIBCURL_VERSION_NUM >= 0x075700
-	/* Without this, taking away a transfer whose name is still being resolved waits for the resolver, and the loop with it. */
+	/* Without this, taking away a transfer whose name is still being resolved waits for the
+	 * resolver, and the loop with it. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
 	curl_easy_setopt(easy, CURLOPT_RANGE, NULL);
 	if (t->rq.len) {
 		char range[48];
 
-		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, t->rq.offset, t->rq.offset + t->rq.len - 1);
+		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, t->rq.offset,
+			t->rq.offset + t->rq.len - 1);
 		curl_easy_setopt(easy, CURLOPT_RANGE, range);
 	}
 	return 0;
@@ -254,7 +265,8 @@ bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uin
 {
 	uint64_t limit_us = (uint64_t)s->stall_ms * 1000, spent_us = now_us - t->window_us;
 
-	if (!t->sent_us) /* libcurl limits connecting, but not the waiting for a connection that may be shared */
+	if (!t->sent_us) /* libcurl limits connecting, but not the waiting for a connection that may
+			    be shared */
 		t->stalled = now_us - t->begun_us > (uint64_t)s->connect_ms * 1000 + limit_us;
 	else if (spent_us >= limit_us)
 		t->stalled = t->window_bytes < SPEED_MIN * spent_us / 1000000;
@@ -295,7 +307,8 @@ static bool follow(struct http_transfer *t)
 	}
 	target = redirect_target(t);
 	if (!target || (!text_starts(target, "http://") && !text_starts(target, "https://"))) {
-		say(t, "a redirect to something that is not http or https: %.200s", t->head.location);
+		say(t, "a redirect to something that is not http or https: %.200s",
+			t->head.location);
 		free(target);
 		return false;
 	}
@@ -336,9 +349,10 @@ static void explain(struct http_transfer *t, CURLcode code)
 	time_t seconds = time(NULL);
 
 	if (code == CURLE_PARTIAL_FILE && t->head.has_length) {
-		say(t, "the connection was closed after %" PRIu64 " of %" PRIu64 " bytes", t->answer.received,
-			t->head.length);
-	} else if (code == CURLE_PEER_FAILED_VERIFICATION && (strstr(why, "expired") || strstr(why, "yet valid"))) {
+		say(t, "the connection was closed after %" PRIu64 " of %" PRIu64 " bytes",
+			t->answer.received, t->head.length);
+	} else if (code == CURLE_PEER_FAILED_VERIFICATION &&
+		   (strstr(why, "expired") || strstr(why, "yet valid"))) {
 		gmtime_r(&seconds, &tm);
 		strftime(now, sizeof(now), "%Y-%m-%d %H:%M", &tm);
 		say(t, "%.160s (this machine's clock says %s UTC: is that right?)", why, now);
@@ -389,7 +403,8 @@ bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_se
 		say(t, "the body is longer than the %zu bytes that it may have", a->body.cap);
 		a->outcome = HTTP_WRONG;
 	} else if (t->judged && t->verdict != HTTP_OK) {
-		a->outcome = t->verdict; /* its text is there; how an error page ended does not matter */
+		a->outcome =
+			t->verdict; /* its text is there; how an error page ended does not matter */
 	} else if (code) {
 		a->outcome = outcome_of(code);
 		explain(t, code);

@@ -1,4 +1,5 @@
-/* One transfer: what the event loop (http.c) and the easy handle's callbacks (http_transfer.c) share. Internal to fetch/. */
+/* One transfer: what the event loop (http.c) and the easy handle's callbacks (http_transfer.c)
+ * share. Internal to fetch/. */
 #ifndef FETCH_HTTP_TRANSFER_H
 #define FETCH_HTTP_TRANSFER_H
 
@@ -20,12 +21,13 @@ enum transfer_state { TRANSFER_QUEUED, TRANSFER_RUNNING, TRANSFER_DONE };
 
 struct http_transfer {
 	struct http *http;
-	TAILQ_ENTRY(http_transfer) link; /* in the queue or the running list; under the loop's lock */
-	enum transfer_state state;	 /* under the loop's lock */
-	bool abandoned;			 /* by http_finish(): the loop frees it; under the loop's lock */
-	pthread_cond_t *waiter;		 /* under the loop's lock */
+	TAILQ_ENTRY(http_transfer)
+	link;                      /* in the queue or the running list; under the loop's lock */
+	enum transfer_state state; /* under the loop's lock */
+	bool abandoned;            /* by http_finish(): the loop frees it; under the loop's lock */
+	pthread_cond_t *waiter;    /* under the loop's lock */
 
-	struct http_request rq; /* url and if_range are owned; constant */
+	struct http_request rq;    /* url and if_range are owned; constant */
 	struct http_answer answer; /* the loop's until TRANSFER_DONE, then the caller's */
 
 	/* The loop's alone. */
@@ -44,14 +46,15 @@ struct http_transfer {
 struct http_transfer *transfer_new(const struct http_request *rq);
 void transfer_free(struct http_transfer *t);
 
-/* Prepares t->easy (set by the caller, fresh or reset) for the first or the next URL. -ENOMEM, -EINVAL. */
+/* Prepares t->easy (set by the caller, fresh or reset) for the first or the next URL. -ENOMEM,
+ * -EINVAL. */
 int transfer_prepare(struct http_transfer *t, const struct http_settings *s);
 
 /* Is it too slow? Then it has to be taken from the loop and ended. */
 bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uint64_t now_us);
 
-/* The easy handle came to an end. Returns true when there is a redirect to follow: prepare it again. Otherwise the
- * answer is complete. */
+/* The easy handle came to an end. Returns true when there is a redirect to follow: prepare it
+ * again. Otherwise the answer is complete. */
 bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_settings *s);
 
 #endif

@@ -25,7 +25,8 @@ static int check_url(const char *url, struct err *e)
 		(strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0))
 		r = err_set(e, -EINVAL, "not an http or https URL: %.200s", url);
 	else if (!curl_url_get(u, CURLUPART_USER, &user, 0))
-		r = err_set(e, -EINVAL, "a user name in a URL ends up in logs: put it into ~/.netrc");
+		r = err_set(
+			e, -EINVAL, "a user name in a URL ends up in logs: put it into ~/.netrc");
 	curl_free(scheme);
 	curl_free(user);
 	curl_url_cleanup(u);
@@ -82,7 +83,8 @@ bool mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now_ms)
 	m->requests++;
 	m->bytes += a->received;
 	if (a->latency_us)
-		m->latency_us = m->latency_us ? (m->latency_us * 7 + a->latency_us) / 8 : a->latency_us;
+		m->latency_us =
+			m->latency_us ? (m->latency_us * 7 + a->latency_us) / 8 : a->latency_us;
 	if (!a->status) {
 		if (!m->silent_since_ms)
 			m->silent_since_ms = now_ms;
@@ -102,7 +104,8 @@ bool mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now_ms)
 
 json_t *mirror_status(const struct mirror *m)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:f}", "url", m->url, "requests", (json_int_t)m->requests, "bytes",
-		(json_int_t)m->bytes, "errors", (json_int_t)m->errors, "last_error", m->last_error, "latency_ms",
+	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:f}", "url", m->url, "requests",
+		(json_int_t)m->requests, "bytes", (json_int_t)m->bytes, "errors",
+		(json_int_t)m->errors, "last_error", m->last_error, "latency_ms",
 		(double)m->latency_us / 1000.0);
 }

@@ -1,15 +1,19 @@
 /* The policy of asking mirrors: see origin.h.
  *
- * A request (struct quest) goes in rounds. In a round every mirror that is still of use is asked once, those that work before those
- * that failed lately, none before the time it named in Retry-After. The first accepted answer ends the quest. A mirror is of no
- * more use to it after 404 or 403 once, ORIGIN_BAD_TRIES wrong answers, or SHORT_TRIES answers cut off in the middle: those
- * look like a failing network, and a root disk should outlast one, but a broken file looks the same for ever. No answer at
- * all never uses a mirror up. When none is of use any more the quest fails. Between rounds it pauses (backoff.h), and
- * ends the pause early when a mirror returns from an outage.
+ * A request (struct quest) goes in rounds. In a round every mirror that is still of use is asked
+ * once, those that work before those that failed lately, none before the time it named in
+ * Retry-After. The first accepted answer ends the quest. A mirror is of no more use to it after 404
+ * or 403 once, ORIGIN_BAD_TRIES wrong answers, or SHORT_TRIES answers cut off in the middle: those
+ * look like a failing network, and a root disk should outlast one, but a broken file looks the same
+ * for ever. No answer at all never uses a mirror up. When none is of use any more the quest fails.
+ * Between rounds it pauses (backoff.h), and ends the pause early when a mirror returns from an
+ * outage.
  *
- * Trouble is told once per origin: when a quest has waited TROUBLE_MS, and again when an answer came and nobody waits any more.
+ * Trouble is told once per origin: when a quest has waited TROUBLE_MS, and again when an answer
+ * came and nobody waits any more.
  *
- * One lock guards mirrors, statistics and flags; it is not held while a transfer runs or a check is made. */
+ * One lock guards mirrors, statistics and flags; it is not held while a transfer runs or a check is
+ * made. */
 #include "fetch/origin.h"
 
 #include <errno.h>
@@ -28,13 +32,14 @@
 #include "fetch/http.h"
 #include "fetch/mirror.h"
 
-#define MIRRORS_MAX 128	  /* bounds what a manifest can make us ask */
-#define SHORT_TRIES 8	  /* about 12 s with the pauses between them */
+#define MIRRORS_MAX 128 /* bounds what a manifest can make us ask */
+#define SHORT_TRIES 8   /* about 12 s with the pauses between them */
 #define TROUBLE_MS 1000
 #define CONNECT_DEFAULT_MS 10000
 #define STALL_DEFAULT_MS 15000
 
-_Static_assert(ORIGIN_IN_FLIGHT == HTTP_IN_FLIGHT && ORIGIN_REDIRECTS == HTTP_REDIRECTS, "the limits are the loop's");
+_Static_assert(ORIGIN_IN_FLIGHT == HTTP_IN_FLIGHT && ORIGIN_REDIRECTS == HTTP_REDIRECTS,
+	"the limits are the loop's");
 
 struct origin {
 	struct http *http;
@@ -54,26 +59,27 @@ struct origin {
 
 struct attempt { /* what one quest knows about one mirror */
 	unsigned wrong, cut;
-	unsigned round;		   /* in which it was asked last */
+	unsigned round; /* in which it was asked last */
 	bool used_up;
 	enum http_outcome outcome; /* of the last try */
-	char *text;		   /* the same for people, or NULL: not asked yet */
+	char *text;                /* the same for people, or NULL: not asked yet */
 };
 
 struct quest {
 	struct origin *origin;
 	const struct origin_request *rq;
 	uint64_t start_ms, deadline_ms; /* 0: none */
-	unsigned round;			/* from 1 on */
+	unsigned round;                 /* from 1 on */
 	unsigned tries;
-	bool gone;			/* counted in stats.gone */
-	uint64_t failing_since_ms;	/* first time without an answer; 0: never */
+	bool gone;                 /* counted in stats.gone */
+	uint64_t failing_since_ms; /* first time without an answer; 0: never */
 	struct attempt attempts[MIRRORS_MAX];
 };
 
 /* ---- opening, closing ---- */
 
-int origin_open(struct origin **out, const char *const *urls, size_t count, const struct origin_options *o, struct err *e)
+int origin_open(struct origin **out, const char *const *urls, size_t count,
+	const struct origin_options *o, struct err *e)
 {
 	struct http_options options = {
 		.proxy = o->proxy,
@@ -198,7 +204,8 @@ static void tell_trouble(struct quest *q, const char *url, const char *text)
 	}
 	pthread_mutex_unlock(&o->lock);
 	if (first && o->timeout_ms)
-		log_warning("%s: %s; trying again for %.1f s", url, text, (double)o->timeout_ms / 1000.0);
+		log_warning("%s: %s; trying again for %.1f s", url, text,
+			(double)o->timeout_ms / 1000.0);
 	else if (first)
 		log_warning("%s: %s; waiting for it to return", url, text);
 }
@@ -214,7 +221,8 @@ static void tell_end(struct origin *o, const char *url)
 	}
 	pthread_mutex_unlock(&o->lock);
 	if (since)
-		log_info("%s answers again, after %.1f s", url, (double)(clock_ms() - since) / 1000.0);
+		log_info("%s answers again, after %.1f s", url,
+			(double)(clock_ms() - since) / 1000.0);
 }
 
 /* ---- a quest's rounds ---- */
@@ -268,7 +276,8 @@ static int silent_mirror(struct quest *q)
 
 	pthread_mutex_lock(&o->lock);
 	for (size_t i = 0; i < o->count && found < 0; i++)
-		if (!q->attempts[i].used_up && (q->attempts[i].outcome == HTTP_NO_ANSWER || !q->attempts[i].text))
+		if (!q->attempts[i].used_up &&
+			(q->attempts[i].outcome == HTTP_NO_ANSWER || !q->attempts[i].text))
 			found = (int)i;
 	pthread_mutex_unlock(&o->lock);
 	return found;
@@ -289,14 +298,16 @@ static void note_gone(struct quest *q, uint64_t wait_ms)
 	q->gone = true;
 	pthread_mutex_unlock(&o->lock);
 	if (now - q->failing_since_ms + wait_ms >= TROUBLE_MS)
-		tell_trouble(q, o->mirrors[i]->url, q->attempts[i].text ? q->attempts[i].text : "asked to wait");
+		tell_trouble(q, o->mirrors[i]->url,
+			q->attempts[i].text ? q->attempts[i].text : "asked to wait");
 }
 
 /* Waits for the next round. */
 static int pause_quest(struct quest *q)
 {
 	struct origin *o = q->origin;
-	uint64_t now = clock_ms(), soonest = now + BACKOFF_FIRST_MS, earliest = now + backoff_ms(q->round), until, seen;
+	uint64_t now = clock_ms(), soonest = now + BACKOFF_FIRST_MS,
+		 earliest = now + backoff_ms(q->round), until, seen;
 	int r = 0;
 
 	pthread_mutex_lock(&o->lock);
@@ -352,8 +363,8 @@ static void note_answer(struct quest *q, size_t i, const struct http_answer *a)
 	t->text = strdup(a->outcome == HTTP_OK ? "" : a->text);
 	t->wrong += a->outcome == HTTP_WRONG;
 	t->cut += a->outcome == HTTP_SHORT;
-	t->used_up = a->outcome == HTTP_MISSING || a->outcome == HTTP_DENIED || t->wrong >= ORIGIN_BAD_TRIES ||
-		t->cut >= SHORT_TRIES;
+	t->used_up = a->outcome == HTTP_MISSING || a->outcome == HTTP_DENIED ||
+		     t->wrong >= ORIGIN_BAD_TRIES || t->cut >= SHORT_TRIES;
 	if (a->outcome == HTTP_NO_ANSWER && !q->failing_since_ms)
 		q->failing_since_ms = clock_ms();
 	pthread_mutex_lock(&o->lock);
@@ -373,7 +384,8 @@ static int ask(struct quest *q, size_t i, struct http_answer *a)
 	struct origin *o = q->origin;
 	const struct origin_request *rq = q->rq;
 	const struct attempt *before = &q->attempts[i];
-	_cleanup_free_ char *url = file_path("%s%s%s", o->mirrors[i]->url, *rq->path ? "/" : "", rq->path);
+	_cleanup_free_ char *url =
+		file_path("%s%s%s", o->mirrors[i]->url, *rq->path ? "/" : "", rq->path);
 	struct http_request hr = {
 		.url = url,
 		.offset = rq->offset,
@@ -382,7 +394,7 @@ static int ask(struct quest *q, size_t i, struct http_answer *a)
 		.max = rq->max,
 		.background = rq->background,
 		.revalidate = rq->fresh || before->wrong, /* a proxy may hold wrong bytes */
-		.new_connection = before->text,		  /* what failed may be the connection */
+		.new_connection = before->text,           /* what failed may be the connection */
 	};
 	int r;
 
@@ -431,16 +443,21 @@ static int fail(struct quest *q, int code, const char *first, struct err *e)
 		if (!what || !*what)
 			continue;
 		if (!told && *first)
-			buf_printf(&text, "%s%s%s: %s (%s", o->mirrors[i]->url, slash, path, first, what);
+			buf_printf(&text, "%s%s%s: %s (%s", o->mirrors[i]->url, slash, path, first,
+				what);
 		else if (!told)
 			buf_printf(&text, "%s%s%s: %s", o->mirrors[i]->url, slash, path, what);
 		else
-			buf_printf(&text, "%s%s: %s", told > 1 ? "; " : *first ? "; also tried " : " (also tried ",
+			buf_printf(&text, "%s%s: %s",
+				told > 1 ? "; "
+				: *first ? "; also tried "
+					 : " (also tried ",
 				o->mirrors[i]->url, what);
 		told++;
 	}
 	if (!told)
-		buf_printf(&text, "%s%s%s: %s", o->mirrors[0]->url, slash, path, *first ? first : strerror(-code));
+		buf_printf(&text, "%s%s%s: %s", o->mirrors[0]->url, slash, path,
+			*first ? first : strerror(-code));
 	else if (told > 1 || *first)
 		buf_printf(&text, ")");
 	err_set(e, code, "%s", text.data ? (const char *)text.data : strerror(-code));
@@ -468,7 +485,8 @@ static int timed_out(struct quest *q, struct err *e)
 {
 	char first[64];
 
-	snprintf(first, sizeof(first), "no good answer within %.1f s", (double)q->origin->timeout_ms / 1000.0);
+	snprintf(first, sizeof(first), "no good answer within %.1f s",
+		(double)q->origin->timeout_ms / 1000.0);
 	return fail(q, -ETIMEDOUT, first, e);
 }
 
@@ -537,14 +555,17 @@ static void leave(struct quest *q, const char *answered)
 	pthread_mutex_unlock(&o->lock);
 }
 
-int origin_get(struct origin *o, const struct origin_request *rq, struct origin_answer *out, struct err *e)
+int origin_get(
+	struct origin *o, const struct origin_request *rq, struct origin_answer *out, struct err *e)
 {
 	struct quest q = {.origin = o, .rq = rq, .start_ms = clock_ms(), .round = 1};
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	if (rq->len && (rq->offset > UINT64_MAX - rq->len || rq->len > SIZE_MAX || (rq->max && rq->len > rq->max)))
-		return err_set(e, -EINVAL, "%s/%s: %" PRIu64 " bytes at %" PRIu64 " cannot be asked for",
+	if (rq->len && (rq->offset > UINT64_MAX - rq->len || rq->len > SIZE_MAX ||
+			       (rq->max && rq->len > rq->max)))
+		return err_set(e, -EINVAL,
+			"%s/%s: %" PRIu64 " bytes at %" PRIu64 " cannot be asked for",
 			o->mirrors[0]->url, rq->path, rq->len, rq->offset);
 	if (o->timeout_ms)
 		q.deadline_ms = q.start_ms + o->timeout_ms;

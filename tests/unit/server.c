@@ -222,8 +222,9 @@ bool certificate_make(const char *dir)
 {
 	char key[128], cert[128];
 	const char *const argv[] = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-		"ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-		"subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert, NULL};
+		"ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+		"-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out",
+		cert, NULL};
 	int r;
 
 	snprintf(key, sizeof(key), "%s/key.pem", dir);
@@ -249,7 +250,8 @@ static unsigned free_port(void)
 
 static bool listens(unsigned port)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+	struct sockaddr_in a = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool is = !connect(fd, (struct sockaddr *)&a, sizeof(a));
@@ -267,14 +269,15 @@ static void nginx_configure(const char *path, unsigned port, const char *dir, co
 		"%sdaemon off; master_process off; pid %s/nginx.pid; error_log %s/error.log;\n"
 		"events { worker_connections 256; }\n"
 		"http {\n"
-		"  log_format connections '$connection $server_protocol'; access_log %s/access.log connections;\n"
+		"  log_format connections '$connection $server_protocol'; access_log %s/access.log "
+		"connections;\n"
 		"  client_body_temp_path %s/t1; proxy_temp_path %s/t2; fastcgi_temp_path %s/t3;\n"
 		"  uwsgi_temp_path %s/t4; scgi_temp_path %s/t5;\n"
 		"  server { listen 127.0.0.1:%u ssl http2; root %s;\n"
 		"    ssl_certificate %s/cert.pem; ssl_certificate_key %s/key.pem; }\n"
 		"}\n",
-		geteuid() ? "" : "user root; ", certs, certs, certs, certs, certs, certs, certs, certs, port, dir,
-		certs, certs);
+		geteuid() ? "" : "user root; ", certs, certs, certs, certs, certs, certs, certs,
+		certs, port, dir, certs, certs);
 	fclose(f);
 }
 

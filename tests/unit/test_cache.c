@@ -1,5 +1,5 @@
-/* The block cache: what goes in comes out; everything that can be wrong with a folder of files is a miss; concurrent and killed
- * processes; its bound. */
+/* The block cache: what goes in comes out; everything that can be wrong with a folder of files is a
+ * miss; concurrent and killed processes; its bound. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -41,7 +41,8 @@ static struct cache *open_cache(uint64_t size, bool read_only)
 	return c;
 }
 
-/* Entry n: ENTRY_LEN bytes that follow from n, and its name. The cache does not look into what it keeps. */
+/* Entry n: ENTRY_LEN bytes that follow from n, and its name. The cache does not look into what it
+ * keeps. */
 static void entry(unsigned n, struct hash *hash, uint8_t data[ENTRY_LEN])
 {
 	for (size_t i = 0; i < ENTRY_LEN; i++)
@@ -217,7 +218,8 @@ static void emptied_while_open(void **state)
 static void stale_temporaries(void **state)
 {
 	char dead[160], old[160], live[160], foreign[160];
-	struct timespec long_ago[2] = {{.tv_sec = time(NULL) - 7200}, {.tv_sec = time(NULL) - 7200}};
+	struct timespec long_ago[2] = {
+		{.tv_sec = time(NULL) - 7200}, {.tv_sec = time(NULL) - 7200}};
 	pid_t pid = fork();
 
 	if (!pid)
@@ -345,7 +347,8 @@ static void heap(void **state)
 
 /* ---- processes ---- */
 
-/* A process that stores and loads until it is killed or has done `rounds`; exits 1 on wrong bytes. */
+/* A process that stores and loads until it is killed or has done `rounds`; exits 1 on wrong bytes.
+ */
 static pid_t start_worker(uint64_t size, unsigned seed, unsigned rounds)
 {
 	pid_t pid = fork();

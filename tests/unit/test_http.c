@@ -1,4 +1,5 @@
-/* Transfers: every way in which a server can misbehave, order and number of those in flight, cancelling, redirects, proxies, TLS. */
+/* Transfers: every way in which a server can misbehave, order and number of those in flight,
+ * cancelling, redirects, proxies, TLS. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -40,10 +41,15 @@ static struct http *open_patient(void)
 	return h;
 }
 
-static struct http *open_http(const char *proxy, const char *cacert, const char *const *headers, bool netrc)
+static struct http *open_http(
+	const char *proxy, const char *cacert, const char *const *headers, bool netrc)
 {
-	struct http_options o = {.proxy = proxy, .cacert = cacert, .headers = headers, .netrc = netrc,
-		.connect_ms = 5000, .stall_ms = STALL_MS};
+	struct http_options o = {.proxy = proxy,
+		.cacert = cacert,
+		.headers = headers,
+		.netrc = netrc,
+		.connect_ms = 5000,
+		.stall_ms = STALL_MS};
 	struct http *h;
 	struct err e = ERR_INIT;
 
@@ -51,7 +57,8 @@ static struct http *open_http(const char *proxy, const char *cacert, const char 
 	return h;
 }
 
-static void get(struct http *h, const char *base, const char *path, struct http_request rq, struct http_answer *a)
+static void get(struct http *h, const char *base, const char *path, struct http_request rq,
+	struct http_answer *a)
 {
 	char url[256];
 
@@ -85,14 +92,16 @@ static void whole_and_parts(void **state)
 	assert_true(a.latency_us > 0 && a.spent_us >= a.latency_us);
 	memcpy(etag, a.etag, sizeof(etag));
 	buf_free(&a.body);
-	get(h, server.url, "/file", (struct http_request){.offset = 1000, .len = 5000, .if_range = etag}, &a);
+	get(h, server.url, "/file",
+		(struct http_request){.offset = 1000, .len = 5000, .if_range = etag}, &a);
 	expect_file(&a, 1000, 5000);
 	assert_int_equal(a.total, FILE_LEN);
 	buf_free(&a.body);
 	get(h, server.url, "/file", (struct http_request){.offset = FILE_LEN - 1, .len = 1}, &a);
 	expect_file(&a, FILE_LEN - 1, 1);
 	buf_free(&a.body);
-	get(h, server.url, "/file", (struct http_request){.offset = 10, .len = 5, .if_range = "\"other\""}, &a);
+	get(h, server.url, "/file",
+		(struct http_request){.offset = 10, .len = 5, .if_range = "\"other\""}, &a);
 	assert_int_equal(a.outcome, HTTP_STALE);
 	buf_free(&a.body);
 	get(h, server.url, "/empty", (struct http_request){0}, &a);
@@ -163,9 +172,12 @@ static void faults(void **state)
 			expect_file(&a, cases[i].offset, cases[i].len ? cases[i].len : FILE_LEN);
 		assert_true(clock_ms() - start < 5000);
 		buf_free(&a.body);
-		if (strstr(cases[i].rule, "gone")) { /* wait for its return: the next orders need it */
+		if (strstr(cases[i].rule,
+			    "gone")) { /* wait for its return: the next orders need it */
 			do
-				usleep(20000), get(h, server.url, "/file", (struct http_request){0}, &a), buf_free(&a.body);
+				usleep(20000),
+					get(h, server.url, "/file", (struct http_request){0}, &a),
+					buf_free(&a.body);
 			while (!a.status && clock_ms() - start < 10000);
 			assert_int_not_equal(a.status, 0);
 		}
@@ -187,7 +199,9 @@ static void bounds(void **state)
 	/* Bytes behind the body must not become the next answer. */
 	server_rules(&server, "* extra bytes=100 count=1", NULL);
 	for (int i = 0; i < 3; i++) {
-		get(h, server.url, "/file", (struct http_request){.offset = 5, .len = 100, .new_connection = i == 2}, &a);
+		get(h, server.url, "/file",
+			(struct http_request){.offset = 5, .len = 100, .new_connection = i == 2},
+			&a);
 		if (a.outcome == HTTP_OK || i != 1)
 			expect_file(&a, 5, 100);
 		buf_free(&a.body);
@@ -211,11 +225,12 @@ static void retry_after(void **state)
 
 static void heads(void **state)
 {
-	static const char *const hostile[] = {"", "\r\n", ":", "HTTP/", "HTTP/9.9 99999999999", "ETag:",
-		"ETag: W/\"weak\"", "ETag: \"", "Content-Range: bytes 0-0/*", "Content-Range: bytes 5-4/10",
-		"Content-Range: bytes 0-10/10", "Content-Range: bytes 99999999999999999999-1/2",
-		"Content-Range: bytes -1-2/3", "Content-Range: bytes", "Content-Range: ", "Retry-After: -5",
-		"Retry-After: never", "Content-Length: -1", "Content-Length: 18446744073709551616"};
+	static const char *const hostile[] = {"", "\r\n", ":", "HTTP/", "HTTP/9.9 99999999999",
+		"ETag:", "ETag: W/\"weak\"", "ETag: \"", "Content-Range: bytes 0-0/*",
+		"Content-Range: bytes 5-4/10", "Content-Range: bytes 0-10/10",
+		"Content-Range: bytes 99999999999999999999-1/2", "Content-Range: bytes -1-2/3",
+		"Content-Range: bytes", "Content-Range: ", "Retry-After: -5", "Retry-After: never",
+		"Content-Length: -1", "Content-Length: 18446744073709551616"};
 	struct http_head h = {0};
 	char text[HTTP_TEXT_MAX], line[10000];
 	struct http_request part = {.offset = 0, .len = 1, .max = 1};
@@ -244,7 +259,8 @@ static void heads(void **state)
 }
 
 /* Starts count transfers for PATHi, finished later by finish_all(). */
-static void start_many(struct http *h, const char *path, bool background, struct http_transfer **t, size_t count)
+static void start_many(
+	struct http *h, const char *path, bool background, struct http_transfer **t, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		char url[128];
@@ -292,20 +308,24 @@ static void demand_goes_first(void **state)
 	server_rules(&server, "* delay ms=300", NULL);
 	start_many(h, "background", true, background, 60);
 	/* Until the slots that background may have are taken. */
-	for (uint64_t end = clock_ms() + 10000; server_requests(&server) < HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS;)
+	for (uint64_t end = clock_ms() + 10000;
+		server_requests(&server) < HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS;)
 		assert_true(clock_ms() < end);
 	start_many(h, "demand", false, demand, 4);
 	wait_all(h, demand, 4);
 	wait_all(h, background, 60);
 	log = server_log(&server);
-	assert_int_equal(json_integer_value(json_object_get(log, "concurrent")), HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS + 4);
-	json_array_foreach(json_object_get(log, "requests"), i, entry) {
+	assert_int_equal(json_integer_value(json_object_get(log, "concurrent")),
+		HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS + 4);
+	json_array_foreach(json_object_get(log, "requests"), i, entry)
+	{
 		bool demanded = strstr(json_string_value(json_object_get(entry, "path")), "demand");
 
 		seen += demanded;
 		behind += !demanded && seen < 4;
 	}
-	/* The demanded ones took free slots at once: no queued background transfer was started before them. */
+	/* The demanded ones took free slots at once: no queued background transfer was started
+	 * before them. */
 	assert_in_range(behind, 1, HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS);
 	json_decref(log);
 	http_close(h);
@@ -370,7 +390,8 @@ static void keep_alive(void **state)
 		buf_free(&a.body);
 	}
 	log = server_log(&server);
-	assert_int_equal(json_integer_value(json_object_get(log, "connections")), 3); /* 2 and the log's */
+	assert_int_equal(
+		json_integer_value(json_object_get(log, "connections")), 3); /* 2 and the log's */
 	json_decref(log);
 	http_close(h);
 }
@@ -409,7 +430,8 @@ static void headers(void **state)
 		assert_string_equal(sent_header(log, i, "x-token"), "secret");
 		assert_string_equal(sent_header(log, i, "authorization"), "Bearer abc");
 		assert_string_equal(sent_header(log, i, "accept-encoding"), "identity");
-		assert_string_equal(sent_header(log, i, "user-agent"), "inetboot/" INETBOOT_VERSION);
+		assert_string_equal(
+			sent_header(log, i, "user-agent"), "inetboot/" INETBOOT_VERSION);
 		assert_true(!sent_header(log, i, "cache-control") == (i == 2));
 	}
 	json_decref(log);
@@ -566,10 +588,13 @@ static void http2(void **state)
 	folder_remove(certs);
 }
 
-/* Into namespaces of our own, in which the only name server never answers. false: not possible here. */
+/* Into namespaces of our own, in which the only name server never answers. false: not possible
+ * here. */
 static bool silence_dns(void)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {.sin_family = AF_INET,
+		.sin_port = htons(53),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	char path[] = "/tmp/inetboot-resolv-XXXXXX";
 	int fd = mkstemp(path), silent;
@@ -579,10 +604,12 @@ static bool silence_dns(void)
 		return false;
 	close(fd);
 	ok = !unshare((geteuid() ? CLONE_NEWUSER : 0) | CLONE_NEWNS | CLONE_NEWNET) &&
-		!mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL);
+	     !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	     !mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL);
 	unlink(path);
 	silent = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return ok && !ioctl(silent, SIOCSIFFLAGS, &lo) && !bind(silent, (struct sockaddr *)&at, sizeof(at));
+	return ok && !ioctl(silent, SIOCSIFFLAGS, &lo) &&
+	       !bind(silent, (struct sockaddr *)&at, sizeof(at));
 }
 
 /* Taking back a transfer whose name is being resolved must not hold up the others. */

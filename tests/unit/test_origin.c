@@ -1,4 +1,5 @@
-/* Mirrors and retries: right bytes or a clear error, within the promised time, whatever the servers do. */
+/* Mirrors and retries: right bytes or a clear error, within the promised time, whatever the servers
+ * do. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -37,7 +38,8 @@ static int same_as_content(void *context, const struct buf *body, struct err *e)
 static struct origin *open_two(unsigned timeout_ms, const char *first, const char *second)
 {
 	const char *urls[] = {first, second};
-	struct origin_options options = {.timeout_ms = timeout_ms, .connect_ms = 2000, .stall_ms = STALL_MS};
+	struct origin_options options = {
+		.timeout_ms = timeout_ms, .connect_ms = 2000, .stall_ms = STALL_MS};
 	struct origin *o;
 	struct err e = ERR_INIT;
 
@@ -95,15 +97,19 @@ static void plain(void **state)
 	server_rules(&a, NULL);
 	assert_int_equal(get(o, checked(), NULL), 0);
 	assert_int_equal(get(o, (struct origin_request){.offset = 5, .len = 17}, NULL), 0);
-	assert_int_equal(get(o, (struct origin_request){.offset = 5, .len = 17, .fresh = true}, NULL), 0);
-	assert_int_equal(get(o, (struct origin_request){.offset = UINT64_MAX - 2, .len = 17}, NULL), -EINVAL);
+	assert_int_equal(
+		get(o, (struct origin_request){.offset = 5, .len = 17, .fresh = true}, NULL), 0);
+	assert_int_equal(get(o, (struct origin_request){.offset = UINT64_MAX - 2, .len = 17}, NULL),
+		-EINVAL);
 	origin_stats(o, &stats);
 	assert_int_equal(stats.requests, 3);
 	assert_int_equal(stats.bytes, FILE_LEN + 34);
 	assert_int_equal(stats.retries + stats.bad + stats.gone, 0);
 	status = origin_status(o);
-	assert_string_equal(json_string_value(json_object_get(json_array_get(status, 0), "url")), a.url);
-	assert_int_equal(json_integer_value(json_object_get(json_array_get(status, 0), "requests")), 3);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(status, 0), "url")), a.url);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_array_get(status, 0), "requests")), 3);
 	json_decref(status);
 	origin_close(o);
 }
@@ -111,11 +117,13 @@ static void plain(void **state)
 /* Faults that come once or twice: the bytes arrive in the end. */
 static void passing_faults(void **state)
 {
-	static const char *const rules[] = {"* stall count=1", "* stall at=1000 count=1", "* reset count=2",
-		"* reset at=1000 count=2", "* drip count=1", "* truncate count=2", "* truncate at=0 count=1",
-		"* extra bytes=500 count=1", "* flip count=2", "* wronglength count=2", "* wronglength delta=5 count=2",
-		"* login count=2", "* status code=408 count=2", "* status code=429 count=2", "* status code=500 count=2",
-		"* status code=503 count=2", "* status code=502 count=2", "* status code=416 count=1", "* gzip count=1",
+	static const char *const rules[] = {"* stall count=1", "* stall at=1000 count=1",
+		"* reset count=2", "* reset at=1000 count=2", "* drip count=1",
+		"* truncate count=2", "* truncate at=0 count=1", "* extra bytes=500 count=1",
+		"* flip count=2", "* wronglength count=2", "* wronglength delta=5 count=2",
+		"* login count=2", "* status code=408 count=2", "* status code=429 count=2",
+		"* status code=500 count=2", "* status code=503 count=2",
+		"* status code=502 count=2", "* status code=416 count=1", "* gzip count=1",
 		"* loop count=6"};
 	struct origin *o = open_two(15000, a.url, NULL);
 	struct err e = ERR_INIT;
@@ -194,7 +202,8 @@ static void longer_than_allowed(void **state)
 static void ranges(void **state)
 {
 	struct origin *o = open_two(0, a.url, NULL);
-	struct origin_request rq = {.path = "blocks/file", .offset = 10, .len = 1000, .max = 1000}, all = {.len = FILE_LEN};
+	struct origin_request rq = {.path = "blocks/file", .offset = 10, .len = 1000, .max = 1000},
+			      all = {.len = FILE_LEN};
 	struct origin_answer answer;
 	struct err e = ERR_INIT;
 
@@ -240,7 +249,8 @@ static double request_time(struct server *s, size_t i)
 
 static void retry_after(void **state)
 {
-	static const char *const rules[] = {"* status code=503 retry=1 count=1", "* status code=429 retry=date:2 count=1"};
+	static const char *const rules[] = {
+		"* status code=503 retry=1 count=1", "* status code=429 retry=date:2 count=1"};
 
 	for (size_t i = 0; i < 2; i++) {
 		struct origin *o = open_two(10000, a.url, NULL);
@@ -256,7 +266,8 @@ static void retry_after(void **state)
 
 static void time_limit(void **state)
 {
-	static const char *const rules[] = {"* stall", "* status code=503 retry=100", "* status code=500", "* reset"};
+	static const char *const rules[] = {
+		"* stall", "* status code=503 retry=100", "* status code=500", "* reset"};
 
 	for (size_t i = 0; i < 4; i++) {
 		struct origin *o = open_two(900, a.url, NULL);
@@ -292,7 +303,8 @@ struct call {
 static void *call_get(void *context)
 {
 	struct call *c = context;
-	struct origin_request rq = {.path = "blocks/file", .max = 1 << 20, .background = c->background};
+	struct origin_request rq = {
+		.path = "blocks/file", .max = 1 << 20, .background = c->background};
 	struct origin_answer answer;
 
 	c->r = origin_get(c->o, &rq, &answer, NULL);
@@ -410,8 +422,8 @@ static void gone_and_back(void **state)
 {
 	char *said = said_by(live_through_outage);
 
-	if (times_said(said, "waiting for it to return") != 1 || times_said(said, "answers again") != 1 ||
-		times_said(said, "\n") != 2)
+	if (times_said(said, "waiting for it to return") != 1 ||
+		times_said(said, "answers again") != 1 || times_said(said, "\n") != 2)
 		fail_msg("said: %s", said);
 	free(said);
 }
@@ -428,7 +440,8 @@ static void once(void **state)
 	server_rules(&a, NULL);
 	assert_int_equal(get(o, (struct origin_request){.once = true}, &e), 0);
 	server_rules(&a, "* status code=404", NULL);
-	assert_int_equal(get(o, (struct origin_request){.once = true}, &e), -EHOSTUNREACH); /* the other may have it */
+	assert_int_equal(get(o, (struct origin_request){.once = true}, &e),
+		-EHOSTUNREACH); /* the other may have it */
 	expect_text(&e, "404");
 	origin_close(o);
 }
@@ -437,8 +450,9 @@ static void once(void **state)
 
 static void other_mirror_helps(void **state)
 {
-	static const char *const rules[] = {"* stall", "* stall at=500", "* reset", "* reset at=500", "* drip", "* truncate",
-		"* flip", "* wronglength", "* login", "* status code=404", "* status code=403", "* status code=500",
+	static const char *const rules[] = {"* stall", "* stall at=500", "* reset",
+		"* reset at=500", "* drip", "* truncate", "* flip", "* wronglength", "* login",
+		"* status code=404", "* status code=403", "* status code=500",
 		"* status code=503 retry=60", "* loop", "* gzip", "* gone seconds=0.2 count=1"};
 
 	server_rules(&b, NULL);
@@ -455,7 +469,9 @@ static void other_mirror_helps(void **state)
 		/* Next time the good one comes first, unless the file only was not there. */
 		assert_int_equal(get(o, checked(), &e), 0);
 		status = origin_status(o);
-		assert_int_equal(json_integer_value(json_object_get(json_array_get(status, 1), "requests")), 2);
+		assert_int_equal(
+			json_integer_value(json_object_get(json_array_get(status, 1), "requests")),
+			2);
 		json_decref(status);
 		origin_close(o);
 	}
@@ -501,7 +517,8 @@ static void *read_mix(void *context)
 	struct mix *m = context;
 
 	for (int i = 0; i < 60 && !m->r; i++) {
-		struct origin_request rq = {.path = "blocks/file", .max = 1 << 20, .check = same_as_content};
+		struct origin_request rq = {
+			.path = "blocks/file", .max = 1 << 20, .check = same_as_content};
 		struct origin_answer answer;
 
 		rq.context = &rq;
@@ -523,8 +540,10 @@ static void random_mix(void **state)
 	struct mix mixes[8];
 	pthread_t threads[8];
 
-	server_rules(&a, "* flip every=3", "* truncate every=7", "* login every=5", "* wronglength every=4", NULL);
-	server_rules(&b, "* reset every=5", "* status code=503 every=6", "* reset at=10 every=7", "* stall every=40", NULL);
+	server_rules(&a, "* flip every=3", "* truncate every=7", "* login every=5",
+		"* wronglength every=4", NULL);
+	server_rules(&b, "* reset every=5", "* status code=503 every=6", "* reset at=10 every=7",
+		"* stall every=40", NULL);
 	for (unsigned i = 0; i < 8; i++) {
 		mixes[i] = (struct mix){.o = o, .seed = i};
 		assert_int_equal(pthread_create(&threads[i], NULL, read_mix, &mixes[i]), 0);
@@ -539,8 +558,8 @@ static void random_mix(void **state)
 
 static void bad_options(void **state)
 {
-	static const char *const urls[] = {"ftp://host/x", "file:///etc", "host/path", "http://", "",
-		"http://user:secret@host/x", "http://ho st/", "http://127.0.0.1:99999/"};
+	static const char *const urls[] = {"ftp://host/x", "file:///etc", "host/path", "http://",
+		"", "http://user:secret@host/x", "http://ho st/", "http://127.0.0.1:99999/"};
 	struct origin_options options = {.cacert = "/nonexistent.pem"};
 	struct err e = ERR_INIT;
 	struct origin *o;
@@ -553,7 +572,8 @@ static void bad_options(void **state)
 		assert_true(e.text[0]);
 		assert_null(strstr(e.text, "secret"));
 	}
-	assert_int_equal(origin_open(&o, (const char *const[]){"http://h"}, 1, &options, &e), -ENOENT);
+	assert_int_equal(
+		origin_open(&o, (const char *const[]){"http://h"}, 1, &options, &e), -ENOENT);
 	expect_text(&e, "/nonexistent.pem");
 }
 
