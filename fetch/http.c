@@ -17,6 +17,9 @@
 
 #define CONNECTIONS_KEPT 64L
 #define IDLE_WAIT_MS 60000
+/* A server of HTTP/1.0 takes a connection for each request, and the simple ones (Python's http.server: 5) have a short queue for
+ * them: what does not fit is tried again by TCP a second later. */
+#define HTTP_1_0_IN_FLIGHT 5
 #define SPEED_CHECK_MS 1000 /* at most between looks at the speed of transfers */
 
 TAILQ_HEAD(transfer_list, http_transfer);
@@ -33,7 +36,7 @@ struct http {
 
 	pthread_mutex_t lock; /* for what follows */
 	struct transfer_list demanded, background, running;
-	unsigned in_flight;
+	unsigned in_flight, in_flight_max;
 	bool canceled, stop;
 };
 
@@ -100,8 +103,21 @@ static void begin(struct http *h, struct http_transfer *t)
 		fail(h, t, "libcurl refuses the transfer");
 }
 
+/* The last answer decides: with several mirrors it is a compromise, with one it is right. */
+static void note_version(struct http *h, CURL *easy)
+{
+	long version = 0;
+
+	if (curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version) || !version)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->in_flight_max = version == CURL_HTTP_VERSION_1_0 ? HTTP_1_0_IN_FLIGHT : HTTP_IN_FLIGHT;
+	pthread_mutex_unlock(&h->lock);
+}
+
 static void ended(struct http *h, struct http_transfer *t, CURLcode code)
 {
+	note_version(h, t->easy);
 	curl_multi_remove_handle(h->multi, t->easy);
 	if (!transfer_ended(t, code, &h->settings)) {
 		end(h, t);
@@ -117,9 +133,9 @@ static struct http_transfer *admit(struct http *h)
 	struct transfer_list *from = &h->demanded;
 
 	pthread_mutex_lock(&h->lock);
-	if (h->in_flight < HTTP_IN_FLIGHT)
+	if (h->in_flight < h->in_flight_max)
 		t = TAILQ_FIRST(from);
-	if (!t && h->in_flight < HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS) {
+	if (!t && h->in_flight < h->in_flight_max * (HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS) / HTTP_IN_FLIGHT) {
 		from = &h->background;
 		t = TAILQ_FIRST(from);
 	}
@@ -299,6 +315,7 @@ int http_open(struct http **out, const struct http_options *o, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for HTTP transfers");
 	pthread_once(&once, init_libcurl);
 	pthread_mutex_init(&h->lock, NULL);
+	h->in_flight_max = HTTP_IN_FLIGHT;
 	TAILQ_INIT(&h->demanded);
 	TAILQ_INIT(&h->background);
 	TAILQ_INIT(&h->running);

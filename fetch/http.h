@@ -1,7 +1,8 @@
 /* HTTP transfers: one thread runs an event loop over libcurl's multi interface; any thread starts
  * transfers and waits for them.
  *
- * At most HTTP_IN_FLIGHT transfers run at once, HTTP/2 streams included; the others queue. Demanded
+ * At most HTTP_IN_FLIGHT transfers run at once, HTTP/2 streams included (a few with servers of
+ * HTTP/1.0); the others queue. Demanded
  * ones go before background ones, and the last HTTP_DEMAND_SLOTS places are never given to
  * background ones, so that a demanded transfer does not wait behind prefetch. Connections are kept
  * alive and shared.
