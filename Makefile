@@ -6,7 +6,7 @@ DEPS := tools/install-deps
 
 all:
 	@$(DEPS) build
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >$(BUILD).log || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) --quiet
 
 demo: # a Debian image: made, published, served, booted over HTTP
@@ -25,4 +25,4 @@ install: all
 	meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) build-asan
+	rm -rf $(BUILD) $(BUILD).log build-asan

@@ -141,10 +141,12 @@ static int detach(struct boot *b, char **console_file)
 		return cli_fail(&e);
 	}
 	if (pid) {
-		printf("%ld %s\n", (long)pid, b->o.console_file ? b->o.console_file : "");
-		if (!b->o.console_file)
-			log_info("console: %s/%ld.log", dir, (long)pid);
-		log_info("to shut it down: kill %ld", (long)pid);
+		if (b->o.console_file)
+			printf("%ld %s\n", (long)pid, b->o.console_file);
+		else
+			printf("%ld %s/%ld.log\n", (long)pid, dir, (long)pid);
+		fflush(stdout);
+		log_info("its console is in that file; to shut it down: kill %ld", (long)pid);
 		return EXIT_OK;
 	}
 	if (!b->o.console_file)

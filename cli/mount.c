@@ -86,7 +86,8 @@ int cmd_mount(int argc, char **argv)
 		{0},
 	};
 	struct image_option_values v;
-	bool background = false, allow_other = false;
+	struct image_mount where = {.bulk = true, .ready = tell_ready};
+	bool background = false;
 	struct image *image = NULL;
 	struct err e = ERR_INIT;
 	struct mounting m = {.ready_fd = -1};
@@ -103,14 +104,15 @@ int cmd_mount(int argc, char **argv)
 		if (code == OPT_BACKGROUND)
 			background = true;
 		else if (code == OPT_ALLOW_OTHER)
-			allow_other = true;
+			where.allow_other = true;
 		else if (image_option(&v, "mount", code, optarg))
 			return EXIT_USAGE;
 	}
 	if (argc - optind != 2)
 		return cli_usage("mount", "a link and a folder are needed");
 	m.link = argv[optind];
-	m.dir = argv[optind + 1];
+	m.dir = where.dir = argv[optind + 1];
+	where.context = &m;
 	if (background) {
 		r = go_background(&m.ready_fd);
 		if (r >= 0)
@@ -120,7 +122,7 @@ int cmd_mount(int argc, char **argv)
 	if (!r)
 		r = image_open_disk(image, &e);
 	if (!r)
-		r = image_mount_serve(image, m.dir, allow_other, tell_ready, &m, &e);
+		r = image_mount_serve(image, &where, &e);
 	if (r < 0)
 		err_add(&e, "cannot mount %s", m.link);
 	image_close(image);

@@ -34,7 +34,7 @@ static int load_block(void *context, const struct memory_key *key, bool backgrou
 	int r = block_range(s, key->span, &offset, &raw_len, e);
 
 	if (r < 0)
-		return r;
+		return err_add(e, "cloop block %llu", (unsigned long long)key->span);
 	raw = malloc(raw_len);
 	made = malloc(s->head.block_size);
 	if (!raw || !made)

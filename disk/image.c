@@ -251,6 +251,8 @@ static int open_local(struct image *image, struct err *e)
 	if (there && !S_ISDIR(st.st_mode))
 		return l->has_key ? err_set(e, -EINVAL, "%s is a plain file; a key belongs to an image in a store", l->file) : 0;
 	r = local_manifest(image, e);
+	if (r == -ENOENT && there && l->version)
+		return err_set(e, r, "%s has no version %" PRIu64 ": there is no manifest.%" PRIu64, l->file, l->version, l->version);
 	if (r == -ENOENT && there)
 		return err_set(e, r, "%s is a folder, but no image in a store (it has no manifest)", l->file);
 	return r < 0 ? r : cache_open(&image->store, l->store, 0, true, e);
@@ -303,6 +305,8 @@ static int open_plain(struct image *image, struct source **out, struct err *e)
 	int r = image->origin ? http_source_open(&file, image->origin, MEMORY_LIMIT_DEFAULT / 2, e)
 			      : file_source_open(&file, image->link.file, e);
 
+	if (r == -ENOENT && image->origin)
+		return err_add(e, "neither an image nor a file is there");
 	if (r < 0)
 		return r;
 	r = cloop_source_probe(file, e);

@@ -1,5 +1,6 @@
-/* Readahead: a read that begins near where a stream is continues it; anything else starts a new stream in place of the one
- * that was longest unused. From its second read on a stream gets a window, which doubles each time half of it is used up. */
+/* Readahead: a read that begins near where a stream is continues it (one that came late and lies behind changes nothing);
+ * anything else starts a new stream in place of the one that was longest unused. A stream gets as much ahead as it has read
+ * already (so that at most half of what is fetched for it is in vain), in steps of half of that. */
 #include "disk/readahead.h"
 
 #include <stddef.h>
@@ -9,7 +10,7 @@ static struct readahead_stream *find_stream(struct readahead *r, uint64_t offset
 	for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
 		struct readahead_stream *s = &r->streams[i];
 
-		if (s->used && offset + len > s->next && offset <= s->next + READAHEAD_SLACK &&
+		if (s->used && offset + len + READAHEAD_SLACK > s->next && offset <= s->next + READAHEAD_SLACK &&
 			offset + READAHEAD_SLACK >= s->next)
 			return s;
 	}
@@ -29,27 +30,26 @@ static struct readahead_stream *oldest(struct readahead *r)
 uint64_t readahead_note(struct readahead *r, uint64_t offset, uint64_t len, uint64_t *from)
 {
 	struct readahead_stream *s = find_stream(r, offset, len);
-	uint64_t end = offset + len, target;
+	uint64_t end = offset + len, window;
 
 	r->clock++;
 	if (!s) {
 		s = oldest(r);
-		*s = (struct readahead_stream){.next = end, .ahead = end, .used = r->clock};
+		*s = (struct readahead_stream){.start = offset, .next = end, .ahead = end, .used = r->clock};
 		return 0;
 	}
 	s->used = r->clock;
+	if (end <= s->next)
+		return 0;
 	s->next = end;
 	if (s->ahead < end)
 		s->ahead = end;
-	if (s->window && s->ahead - end > s->window / 2)
-		return 0;
-	s->window = s->window ? s->window * 2 : READAHEAD_FIRST;
-	if (s->window > READAHEAD_MOST)
-		s->window = READAHEAD_MOST;
-	target = end + s->window;
-	if (target <= s->ahead)
+	window = end > s->start ? end - s->start : 0;
+	if (window > READAHEAD_MOST)
+		window = READAHEAD_MOST;
+	if (window < READAHEAD_AFTER || s->ahead - end > window / 2)
 		return 0;
 	*from = s->ahead;
-	s->ahead = target;
-	return target - *from;
+	s->ahead = end + window;
+	return s->ahead - *from;
 }

@@ -6,14 +6,14 @@
 #include <stdint.h>
 
 #define READAHEAD_STREAMS 16
-#define READAHEAD_FIRST (256u << 10) /* bytes ahead when a stream is recognised; doubles as it goes on */
+#define READAHEAD_AFTER (1u << 20) /* bytes that a stream has read when it is believed: programs start with shorter runs */
 #define READAHEAD_MOST (8u << 20)    /* bytes ahead at the most: 100 Mbit/s × 100 ms of twofold compressed data, three times */
 #define READAHEAD_SLACK (256u << 10) /* the kernel's own readahead asks out of order by about this much */
 
 struct readahead_stream {
 	uint64_t next;	/* where the reader is */
+	uint64_t start; /* where it began */
 	uint64_t ahead; /* up to where it was fetched */
-	uint64_t window;
 	uint64_t used; /* for finding the least recently used one */
 };
 

@@ -18,6 +18,7 @@ struct fuse_export_options {
 	char *(*status)(void *context);	   /* gives allocated text, or NULL; any thread */
 	void *context;
 	int64_t mtime;	   /* seconds: modification time of `disk`; must be the same each time for a copy-on-write overlay */
+	bool bulk;	   /* for reading much in order: let the kernel read more ahead (needs root); costs a boot a third more bytes */
 	bool allow_other;  /* other users may read it (fuse.conf must allow it, unless root) */
 };
 

@@ -47,19 +47,19 @@ static char *status_text(void *image)
 	return line;
 }
 
-static int serve(struct image *image, const char *dir, bool allow_other, void (*ready)(void *context), void *context,
-	struct err *e)
+static int serve(struct image *image, const struct image_mount *m, struct err *e)
 {
 	struct fuse_export_options o = {
 		.disk = image->disk,
 		.status = status_text,
 		.context = image,
 		.mtime = image_mtime(image),
-		.allow_other = allow_other,
+		.bulk = m->bulk,
+		.allow_other = m->allow_other,
 	};
 	struct fuse_export *mount;
 	pthread_t thread;
-	int r = fuse_export_open(&mount, dir, &o, e);
+	int r = fuse_export_open(&mount, m->dir, &o, e);
 
 	if (r < 0)
 		return r;
@@ -67,7 +67,7 @@ static int serve(struct image *image, const char *dir, bool allow_other, void (*
 	if (r < 0) {
 		err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	} else {
-		ready(context);
+		m->ready(m->context);
 		r = fuse_export_run(mount, e);
 		pthread_kill(thread, SIGUSR1);
 		pthread_join(thread, NULL);
@@ -76,14 +76,13 @@ static int serve(struct image *image, const char *dir, bool allow_other, void (*
 	return r;
 }
 
-int image_mount_serve(struct image *image, const char *dir, bool allow_other, void (*ready)(void *context), void *context,
-	struct err *e)
+int image_mount_serve(struct image *image, const struct image_mount *m, struct err *e)
 {
 	sigset_t set = end_signals(), before;
 	int r;
 
 	pthread_sigmask(SIG_BLOCK, &set, &before);
-	r = serve(image, dir, allow_other, ready, context, e);
+	r = serve(image, m, e);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r;
 }

@@ -6,10 +6,16 @@
 
 #include "disk/image.h"
 
-/* Mounts image->disk at dir, calls ready(context) once, and serves until it is unmounted or a signal comes (INT, TERM, HUP): these
+struct image_mount {
+	const char *dir; /* an existing, empty folder */
+	bool bulk, allow_other; /* see fuse.h */
+	void (*ready)(void *context); /* called once when the mount is there */
+	void *context;
+};
+
+/* Mounts image->disk and serves until it is unmounted or a signal comes (INT, TERM, HUP): these
  * are blocked meanwhile. Before and after it they end the process as ever, so that nobody waits for a server that is gone. All
  * other threads must have them blocked (base/thread.h). */
-int image_mount_serve(struct image *image, const char *dir, bool allow_other, void (*ready)(void *context), void *context,
-	struct err *e);
+int image_mount_serve(struct image *image, const struct image_mount *m, struct err *e);
 
 #endif

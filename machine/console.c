@@ -79,6 +79,14 @@ int console_type(struct console *c)
 	return escapes;
 }
 
+void console_resize(struct console *c)
+{
+	struct winsize size;
+
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
+		ioctl(c->master, TIOCSWINSZ, &size);
+}
+
 void console_close(struct console *c)
 {
 	if (c->raw)

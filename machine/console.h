@@ -30,6 +30,9 @@ int console_read(struct console *c, char *data, int room);
 /* Passes what was typed on. Returns how often the escape key was in it. */
 int console_type(struct console *c);
 
+/* Our terminal has another size: tell the guest. */
+void console_resize(struct console *c);
+
 void console_close(struct console *c);
 
 #endif

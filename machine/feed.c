@@ -44,6 +44,7 @@ __attribute__((noreturn)) static void run(const char *link, const struct image_o
 {
 	struct err e = ERR_INIT;
 	struct reporting reporting = {.fd = fd};
+	struct image_mount mount = {.dir = dir, .ready = report_ready, .context = &reporting};
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -52,7 +53,7 @@ __attribute__((noreturn)) static void run(const char *link, const struct image_o
 	if (!r)
 		r = image_open_disk(reporting.image, &e);
 	if (!r)
-		r = image_mount_serve(reporting.image, dir, false, report_ready, &reporting, &e);
+		r = image_mount_serve(reporting.image, &mount, &e);
 	if (r < 0 && reporting.fd >= 0)
 		send_report(reporting.fd, json_pack("{s:s}", "error", e.text));
 	image_close(reporting.image);

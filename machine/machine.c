@@ -30,6 +30,7 @@
 #include "disk/raw.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
+#include "machine/cow.h"
 #include "machine/feed.h"
 #include "machine/initramfs.h"
 #include "machine/mconsole.h"
@@ -96,7 +97,7 @@ static int make_dir(struct machine *m, struct err *e)
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "guest/mconsole", "guest/pid"};
+	static const char *const files[] = {"initramfs", "raw", "overlay", "guest/mconsole", "guest/pid"};
 	static const char *const dirs[] = {"guest", "disk", "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
@@ -128,16 +129,30 @@ static bool is_raw_file(const char *link)
 	return raw;
 }
 
+/* A name of our own for a file that a person named: User-Mode Linux takes ',' and ':' for separators. Allocated. */
+static char *own_name(struct machine *m, const char *path, const char *name, struct err *e)
+{
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	_cleanup_free_ char *target = !cwd || *path == '/' ? strdup(path) : file_path("%s/%s", cwd, path);
+	char *own = file_path("%s/%s", m->dir, name);
+
+	if (target && own && !symlink(target, own))
+		return own;
+	err_errno(e, "cannot pass %s on", path);
+	free(own);
+	return NULL;
+}
+
 static int start_disk(struct machine *m, char **path, struct err *e)
 {
-	_cleanup_free_ char *mount = file_path("%s/disk", m->dir);
+	_cleanup_free_ char *mount_point = file_path("%s/disk", m->dir);
 	int r;
 
 	if (is_raw_file(m->o->link)) {
-		*path = realpath(m->o->link, NULL);
-		return *path ? 0 : err_errno(e, "%s", m->o->link);
+		*path = own_name(m, m->o->link, "raw", e);
+		return *path ? 0 : -EIO;
 	}
-	r = mount ? feed_start(&m->feed, m->o->link, &m->o->image, mount, e) : -ENOMEM;
+	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, mount_point, e) : -ENOMEM;
 	if (!r)
 		*path = strdup(m->feed.disk);
 	return r;
@@ -161,7 +176,6 @@ static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
 	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL;
-	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	struct uml_kernel kernel;
 	int r = uml_kernel_find(&kernel, m->o->kernel, e);
 
@@ -173,8 +187,8 @@ static int start_guest(struct machine *m, struct err *e)
 	if (!r)
 		r = build_cmdline(m, &words, e);
 	if (!r && m->o->overlay) {
-		overlay = *m->o->overlay == '/' ? strdup(m->o->overlay) : file_path("%s/%s", cwd, m->o->overlay);
-		r = overlay && cwd ? 0 : -ENOMEM;
+		overlay = own_name(m, m->o->overlay, "overlay", e);
+		r = overlay ? cow_check(m->o->overlay, disk, e) : -EIO;
 	}
 	if (!r) {
 		struct uml_machine guest = {
@@ -232,9 +246,12 @@ static void read_signals(struct machine *m)
 	struct signalfd_siginfo info;
 	int status;
 
-	while (read(m->signals, &info, sizeof(info)) == sizeof(info))
-		if (info.ssi_signo != SIGCHLD)
+	while (read(m->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH)
+			console_resize(&m->console);
+		else if (info.ssi_signo != SIGCHLD)
 			want_end(m);
+	}
 	if (waitpid(m->guest, &status, WNOHANG) == m->guest)
 		m->guest_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -312,8 +329,8 @@ static enum machine_end judge(struct machine *m, struct err *e)
 		err_set(e, -ETIMEDOUT, "the guest ran into the time limit of %u s", m->o->timeout_s);
 		return MACHINE_TIMEOUT;
 	}
-	if (w->panic) {
-		err_set(e, -EIO, "the guest's kernel panicked: %s", w->reason);
+	if (m->guest_status == 128 + SIGABRT) {
+		err_set(e, -EIO, "the guest's kernel panicked%s%s", w->reason[0] ? ": " : "", w->reason);
 		return MACHINE_PANIC;
 	}
 	if (m->killed) {
@@ -363,6 +380,7 @@ static int take_signals(struct machine *m, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGWINCH);
 	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return err_errno(e, "cannot take signals");

@@ -147,9 +147,11 @@ static void build_arguments(struct arguments *a, const struct uml_machine *m)
 	add(a, file_path("mem=%lluM", (unsigned long long)(m->memory >> 20)));
 	add(a, file_path("uml_dir=%s/", m->dir));
 	add(a, strdup("umid=guest"));
+	/* The second console is the one on which images have their login prompt. */
 	add(a, strdup("con=null"));
-	add(a, strdup("con0=fd:0,fd:1"));
-	add(a, strdup("console=tty0"));
+	add(a, strdup("con0=null"));
+	add(a, strdup("con1=fd:0,fd:1"));
+	add(a, strdup("console=tty1"));
 	add(a, strdup("panic=1"));
 	add(a, strdup("noreboot"));
 	add(a, file_path("initrd=%s", m->initrd));
@@ -157,7 +159,8 @@ static void build_arguments(struct arguments *a, const struct uml_machine *m)
 		add(a, file_path("ubd0=%s,%s", m->overlay, m->disk));
 		add(a, strdup("inetboot.rw"));
 	} else {
-		add(a, file_path("ubd0r=%s", m->disk));
+		/* r: read-only; d: it is data, also where it looks like a copy-on-write file, which could name any file of this host. */
+		add(a, file_path("ubd0rd=%s", m->disk));
 	}
 	if (m->trusted)
 		add(a, strdup("seccomp=on"));

@@ -22,7 +22,7 @@ void uml_kernel_free(struct uml_kernel *k);
 struct uml_machine {
 	const struct uml_kernel *kernel;
 	const char *initrd;
-	const char *disk;	/* path of the virtual disk */
+	const char *disk;	/* path of the virtual disk; neither path may hold ',' or ':' */
 	const char *overlay;	/* path of the copy-on-write file, or NULL */
 	const char *dir;	/* folder for the control socket: DIR/guest/mconsole */
 	uint64_t memory;	/* bytes */

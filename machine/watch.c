@@ -15,7 +15,8 @@ static void keep_reason(struct watch *w, bool *what)
 {
 	if (!w->reason[0])
 		memcpy(w->reason, w->line, sizeof(w->reason));
-	*what = true;
+	if (what)
+		*what = true;
 }
 
 static void look(struct watch *w)
@@ -30,8 +31,9 @@ static void look(struct watch *w)
 	if (w->until && strstr(w->line, w->until))
 		w->until_seen = true;
 	if (strstr(w->line, "Kernel panic - not syncing"))
-		keep_reason(w, &w->panic);
-	if (strstr(w->line, "inetboot: FAILED: "))
+		keep_reason(w, NULL);
+	/* Later the image's own programs could say so. */
+	if (!w->init_ms && strstr(w->line, "inetboot: FAILED: "))
 		keep_reason(w, &w->failed);
 	if (strstr(w->line, "reboot: ") || strstr(w->line, "System halted"))
 		w->shut_down = true;

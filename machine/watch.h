@@ -11,12 +11,11 @@
 struct watch {
 	uint64_t start_ms;
 	uint64_t kernel_ms, init_ms, login_ms; /* after start_ms, + 1; 0: not yet. First kernel line, the image's init, login prompt */
-	bool panic;	 /* the kernel panicked */
 	bool failed;	 /* the guest's first init found nothing to start */
 	bool shut_down;	 /* the guest says that it is going down in order */
 	const char *until; /* a text to wait for, or NULL */
 	bool until_seen;
-	char reason[WATCH_LINE]; /* the line of the panic or failure */
+	char reason[WATCH_LINE]; /* the line of a panic or failure */
 	char line[WATCH_LINE];
 	size_t len;
 };

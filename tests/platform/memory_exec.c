@@ -3,7 +3,6 @@
  *
  * Exit status: 0 yes, 1 no, 77 there is no such directory.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,6 @@
  *
  * Exit status: 0 yes, 1 no, 77 not this kind of machine.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

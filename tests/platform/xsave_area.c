@@ -7,7 +7,6 @@
  *
  * Exit status: 0 yes, 1 no, 77 not this kind of machine.
  */
-#define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>

@@ -1,0 +1,195 @@
+"""For the boot tests beside this: images, a store that is served by HTTP, and machines that are started as an ordinary user and
+talked to on their console. Conditions are waited for, with generous limits: a loaded machine boots slowly."""
+import json, os, re, select, shutil, signal, subprocess, sys, tempfile, time
+
+INETBOOT = os.path.abspath(sys.argv[1])
+HERE = os.path.dirname(os.path.abspath(__file__))
+MAKE_IMAGE = os.path.join(HERE, "../images/make-image")
+LIMIT = 240  # seconds for anything that a guest does
+DIR = tempfile.mkdtemp(prefix="boot.", dir="/tmp")
+USER = os.path.join(DIR, "user")
+started = []
+
+
+def done(status=0):
+    for p in started:
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+    os.chdir("/")
+    shutil.rmtree(DIR, ignore_errors=True)
+    sys.exit(status)
+
+
+def skip(reason):
+    print("skipped:", reason)
+    done(77)
+
+
+def fail(text):
+    print("failed:", text, file=sys.stderr)
+    done(1)
+
+
+def check(condition, text):
+    if not condition:
+        fail(text)
+
+
+def setup():
+    os.chmod(DIR, 0o755)
+    os.mkdir(USER)
+    if os.geteuid() == 0:
+        os.chown(USER, 65534, 65534)
+    os.chdir(DIR)
+    if as_user("true").returncode:
+        skip("no ordinary user who may use /dev/fuse can be had here (root, or access to /dev/fuse)")
+    if not shutil.which("linux.uml"):
+        skip("linux.uml is not installed (package user-mode-linux)")
+
+
+def as_user_args(*args):
+    return [os.path.join(HERE, "as-user"), USER, *args]
+
+
+def as_user(*args, **more):
+    return subprocess.run(as_user_args(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, **more)
+
+
+def image(kind):
+    p = subprocess.run([MAKE_IMAGE, kind, f"{DIR}/{kind}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if p.returncode == 77:
+        skip(p.stdout.decode().strip().splitlines()[-1])
+    check(p.returncode == 0, f"make-image {kind}: {p.stdout.decode()}")
+    return f"{DIR}/{kind}"
+
+
+def run(*args):
+    p = subprocess.run([INETBOOT, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    check(p.returncode == 0, f"{args}: {p.stdout.decode()}")
+    return p.stdout.decode()
+
+
+def publish(path, name, *args):
+    if not os.path.exists("key"):
+        run("key", "key")
+    return run("publish", path, "store", "--name", name, "--key", "key", "--level", "1", *args)
+
+
+def read_until(p, pattern, limit=30):
+    """What a process prints up to a line that matches."""
+    text, end = b"", time.monotonic() + limit
+    while not re.search(pattern, text):
+        if time.monotonic() > end or not select.select([p.stdout], [], [], 1)[0]:
+            check(time.monotonic() <= end, f"no {pattern!r} in {text!r}")
+            continue
+        piece = os.read(p.stdout.fileno(), 65536)
+        check(piece, f"ended before {pattern!r}: {text!r}")
+        text += piece
+    return text.decode()
+
+
+def serve():
+    """Serves the store; returns links by name."""
+    p = subprocess.Popen([INETBOOT, "serve", "store", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started.append(p)
+    names = sorted(n for n in os.listdir("store") if os.path.exists(f"store/{n}/manifest"))
+    text = read_until(p, (names[-1] + r"#\S+\n").encode())
+    return {n: re.search(r"http://\S+/%s#\S+" % re.escape(n), text)[0] for n in names}
+
+
+def built_kernel():
+    """The kernel of `make uml-kernel`, where it was built, in a place that the ordinary user can read; or None."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.path.exists(f"{cache}/inetboot/uml/linux") and not os.path.exists("linux"):
+        shutil.copy(f"{cache}/inetboot/uml/linux", "linux")
+    return f"{DIR}/linux" if os.path.exists("linux") else None
+
+
+class Machine:
+    """inetboot boot, as an ordinary user, with its console on pipes."""
+
+    def __init__(self, link, *args, kernel=None):
+        kernel = kernel or built_kernel()
+        more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
+        self.report = f"report.{len(started)}"
+        self.args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(self.p)
+        self.text = ""
+        self.seen = 0
+
+    def expect(self, pattern, limit=LIMIT):
+        """Waits until the console shows the pattern behind what was expected before."""
+        end = time.monotonic() + limit
+        while True:
+            m = re.compile(pattern).search(self.text, self.seen)
+            if m:
+                self.seen = m.end()
+                return m
+            if time.monotonic() > end:
+                fail(f"no {pattern!r} within {limit} s on the console of {self.args}:\n{self.text[-3000:]}")
+            if select.select([self.p.stdout], [], [], 1)[0]:
+                piece = os.read(self.p.stdout.fileno(), 65536)
+                if not piece:
+                    fail(f"ended before {pattern!r}: {self.args}:\n{self.text[-3000:]}")
+                self.text += piece.decode(errors="replace")
+
+    def type(self, text):
+        self.p.stdin.write(text.encode())
+        self.p.stdin.flush()
+
+    def login(self):
+        self.expect("login: ")
+        self.type("root\n")
+        self.expect(r"# ")
+
+    def command(self, text):
+        """Runs a command in the guest's shell; returns what it printed."""
+        self.type(f"echo begin-$((40+2)); {text}; echo end-$((40+2))\n")
+        m = self.expect(r"(?s)begin-42\r?\n(.*?)end-42\r?\n")
+        self.expect("# ")
+        return m[1]
+
+    def end(self, status=0, limit=LIMIT):
+        """Reads the console to its end; the exit status must be that."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            if select.select([self.p.stdout], [], [], 1)[0]:
+                piece = os.read(self.p.stdout.fileno(), 65536)
+                if not piece:
+                    break
+                self.text += piece.decode(errors="replace")
+        else:
+            fail(f"does not end within {limit} s: {self.args}:\n{self.text[-3000:]}")
+        self.p.wait(timeout=30)
+        check(self.p.returncode == status, f"status {self.p.returncode} instead of {status}: {self.args}:\n{self.text[-3000:]}")
+        try:
+            with open(f"{USER}/{self.report}") as f:
+                return json.load(f)
+        except FileNotFoundError:
+            return None
+
+    def poweroff(self):
+        self.type("poweroff\n")
+        return self.end()
+
+
+def user_processes():
+    """Processes of guests that are alive: all in namespaces that end with their boot."""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if USER.encode() in f.read() and int(pid) != os.getpid():
+                    out.append(pid)
+        except OSError:
+            pass
+    return out
+
+
+def wait_for(condition, what, limit=60):
+    end = time.monotonic() + limit
+    while not condition():
+        check(time.monotonic() < end, f"not within {limit} s: {what}")
+        time.sleep(0.1)
