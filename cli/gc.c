@@ -7,15 +7,18 @@
 #include "cli/cli.h"
 #include "publish/gc.h"
 
-static const char help[] =
-	"Usage: inetboot gc STORE [OPTION]...\n\n"
-	"Removes from a store the blocks that no version of any image needs any more, and what interrupted runs of\n"
-	"`inetboot publish` left. Waits until nobody publishes. If any manifest or index cannot be read, nothing is removed.\n\n"
-	"  --keep N     first remove all but the N newest versions of each image (default: keep all)\n"
-	"  --dry-run    only say what would be removed\n"
-	"  -h, --help   show this\n\n"
-	"Readers of a version that is removed while they use it lose their disk: keep enough versions for those who run old ones.\n\n"
-	"Example:\n  inetboot gc /srv/www/store --keep 3 --dry-run\n";
+static const char help[] = "Usage: inetboot gc STORE [OPTION]...\n\n"
+			   "Removes from a store the blocks that no version of any image needs any "
+			   "more, and what interrupted runs of\n"
+			   "`inetboot publish` left. Waits until nobody publishes. If any manifest "
+			   "or index cannot be read, nothing is removed.\n\n"
+			   "  --keep N     first remove all but the N newest versions of each "
+			   "image (default: keep all)\n"
+			   "  --dry-run    only say what would be removed\n"
+			   "  -h, --help   show this\n\n"
+			   "Readers of a version that is removed while they use it lose their "
+			   "disk: keep enough versions for those who run old ones.\n\n"
+			   "Example:\n  inetboot gc /srv/www/store --keep 3 --dry-run\n";
 
 enum { OPT_KEEP = 0x100, OPT_DRY_RUN };
 
@@ -38,9 +41,10 @@ static int run(const char *store, const struct gc_options *o)
 	}
 	text_size(removed, result.bytes_removed);
 	text_size(kept, result.bytes_kept);
-	printf("%s %" PRIu64 " versions, %" PRIu64 " blocks (%s), %" PRIu64 " temporary files; %" PRIu64 " blocks (%s) stay\n",
-		o->dry_run ? "would remove" : "removed", result.versions_removed, result.blocks_removed, removed,
-		result.other_removed, result.blocks_kept, kept);
+	printf("%s %" PRIu64 " versions, %" PRIu64 " blocks (%s), %" PRIu64
+	       " temporary files; %" PRIu64 " blocks (%s) stay\n",
+		o->dry_run ? "would remove" : "removed", result.versions_removed,
+		result.blocks_removed, removed, result.other_removed, result.blocks_kept, kept);
 	return EXIT_OK;
 }
 
@@ -57,13 +61,15 @@ int cmd_gc(int argc, char **argv)
 			return EXIT_OK;
 		case OPT_KEEP:
 			if (text_to_u64(optarg, &o.keep) < 0 || !o.keep)
-				return cli_usage("gc", "--keep %s: it must be a number from 1 on", optarg);
+				return cli_usage(
+					"gc", "--keep %s: it must be a number from 1 on", optarg);
 			break;
 		case OPT_DRY_RUN:
 			o.dry_run = true;
 			break;
 		default:
-			return cli_usage("gc", "unknown option, or one without its value: %s", argv[optind - 1]);
+			return cli_usage("gc", "unknown option, or one without its value: %s",
+				argv[optind - 1]);
 		}
 	}
 	if (argc - optind != 1)

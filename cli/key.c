@@ -11,21 +11,24 @@
 #include "cli/cli.h"
 #include "format/signature.h"
 
-static const char help[] =
-	"Usage: inetboot key FILE\n\n"
-	"Makes a key pair for publishing: the secret key in FILE, readable by you alone, and the public key in FILE.pub.\n"
-	"Both are files as signify(1) makes them. Existing files are never overwritten. Prints the public key, which is what\n"
-	"stands behind `#` in links. Keep FILE safe: whoever has it can publish what your readers will boot.\n\n"
-	"  -h, --help  show this\n\n"
-	"Example:\n  inetboot key ~/.inetboot.key\n";
+static const char help[] = "Usage: inetboot key FILE\n\n"
+			   "Makes a key pair for publishing: the secret key in FILE, readable by "
+			   "you alone, and the public key in FILE.pub.\n"
+			   "Both are files as signify(1) makes them. Existing files are never "
+			   "overwritten. Prints the public key, which is what\n"
+			   "stands behind `#` in links. Keep FILE safe: whoever has it can publish "
+			   "what your readers will boot.\n\n"
+			   "  -h, --help  show this\n\n"
+			   "Example:\n  inetboot key ~/.inetboot.key\n";
 
-static int save_pair(const char *file, const char *pub, const struct secret_key *secret, const struct public_key *public,
-	struct err *e)
+static int save_pair(const char *file, const char *pub, const struct secret_key *secret,
+	const struct public_key *public, struct err *e)
 {
 	_cleanup_buf_ struct buf a = BUF_INIT(4096), b = BUF_INIT(4096);
 	int r;
 
-	if (secret_key_file(secret, "inetboot secret key", &a) < 0 || public_key_file(public, "inetboot public key", &b) < 0)
+	if (secret_key_file(secret, "inetboot secret key", &a) < 0 ||
+		public_key_file(public, "inetboot public key", &b) < 0)
 		return err_set(e, -ENOMEM, "no memory for the key files");
 	if (!access(pub, F_OK))
 		return err_set(e, -EEXIST, "%s is there already", pub);

@@ -17,34 +17,45 @@
 
 static const char help[] =
 	"Usage: inetboot publish IMAGE STORE --name NAME --key FILE [OPTION]...\n\n"
-	"Puts a disk image into a store: a folder that any web server can hand out. Publishing under the same name again makes\n"
-	"a new version, and stores only what is new in it. Until it is complete, the version before is what readers get;\n"
+	"Puts a disk image into a store: a folder that any web server can hand out. Publishing "
+	"under the same name again makes\n"
+	"a new version, and stores only what is new in it. Until it is complete, the version "
+	"before is what readers get;\n"
 	"interrupted at any point, run it again and it continues.\n\n"
-	"IMAGE is a raw disk image (file, block device, or - for a pipe), a cloop, qcow2, vmdk, vdi, vhd or vhdx image, or a folder\n"
-	"or tar file (gz, xz, zst, bz2) with a root file system, which is made into a file system first.\n\n"
+	"IMAGE is a raw disk image (file, block device, or - for a pipe), a cloop, qcow2, vmdk, "
+	"vdi, vhd or vhdx image, or a folder\n"
+	"or tar file (gz, xz, zst, bz2) with a root file system, which is made into a file system "
+	"first.\n\n"
 	"  -n, --name NAME      the image's name, the last part of its link\n"
 	"  -k, --key FILE       secret key to sign with (see `inetboot key`)\n"
-	"  -l, --level N        zstd level, 1 to 19 (default: 9; 3 while developing, 19 for releases)\n"
+	"  -l, --level N        zstd level, 1 to 19 (default: 9; 3 while developing, 19 for "
+	"releases)\n"
 	"  -j, --jobs N         compressing threads (default: one per processor)\n"
 	"      --fs TYPE        make folders and tar files into ext4 (default) or erofs\n"
 	"      --mirror URL     another server that has this store; may be repeated\n"
-	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or +30d, +12h from now\n"
+	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or +30d, "
+	"+12h from now\n"
 	"      --base-url URL   where the store will be on the web, to print the link with\n"
 	"      --replace-key    go on although another key signed the versions before\n"
 	"  -h, --help           show this\n\n"
-	"How to boot it; without any of these the machine's own kernel for User-Mode Linux is used. An option given a second time\n"
+	"How to boot it; without any of these the machine's own kernel for User-Mode Linux is "
+	"used. An option given a second time\n"
 	"begins the next entry; the first entry is the default:\n"
 	"      --title TEXT     what a menu shows (default: NAME)\n"
-	"      --type TYPE      uml, linux or xen (default: uml for a kernel that is an ELF program or for none, else linux)\n"
+	"      --type TYPE      uml, linux or xen (default: uml for a kernel that is an ELF "
+	"program or for none, else linux)\n"
 	"      --kernel FILE    kernel\n"
 	"      --initrd FILE    initial RAM disk\n"
 	"      --module FILE    a module for the boot loader (xen); may be repeated\n"
 	"      --cmdline TEXT   kernel command line\n\n"
-	"Free space in an image that still holds old data is published and fetched like data: before, run `fstrim` in the running\n"
+	"Free space in an image that still holds old data is published and fetched like data: "
+	"before, run `fstrim` in the running\n"
 	"machine, or `zerofree` on an unmounted ext4.\n\n"
 	"Examples:\n"
-	"  inetboot publish debian.img /srv/www/store --name debian --key ~/.inetboot.key --base-url https://example.org/store\n"
-	"  inetboot publish disk.qcow2 store --name desktop --key k --title Desktop --kernel vmlinuz --cmdline 'root=/dev/vda1 ro'\n";
+	"  inetboot publish debian.img /srv/www/store --name debian --key ~/.inetboot.key "
+	"--base-url https://example.org/store\n"
+	"  inetboot publish disk.qcow2 store --name desktop --key k --title Desktop --kernel "
+	"vmlinuz --cmdline 'root=/dev/vda1 ro'\n";
 
 enum {
 	OPT_FS = 0x100,
@@ -102,7 +113,8 @@ static int parse_expires(const char *text, char out[32])
 		return -EINVAL;
 	unit = text[len - 1] == 'd' ? 86400 : text[len - 1] == 'h' ? 3600 : 0;
 	snprintf(number, sizeof(number), "%.*s", (int)(len - 2), text + 1);
-	if (!unit || text_to_u64(number, &n) < 0 || n > 36525 * 24) /* a hundred years of hours: no overflow */
+	if (!unit || text_to_u64(number, &n) < 0 ||
+		n > 36525 * 24) /* a hundred years of hours: no overflow */
 		return -EINVAL;
 	at = time(NULL) + (time_t)(n * unit);
 	if (!gmtime_r(&at, &tm) || tm.tm_year > 9999 - 1900)
@@ -136,7 +148,8 @@ static int boot_option(struct publish_options *o, int code, const char *value)
 			return usage("more boot entries than an image may have, at %s", value);
 		b = &o->boot[o->boot_count++];
 	}
-	if (code == OPT_TYPE && strcmp(value, "uml") && strcmp(value, "linux") && strcmp(value, "xen"))
+	if (code == OPT_TYPE && strcmp(value, "uml") && strcmp(value, "linux") &&
+		strcmp(value, "xen"))
 		return usage("--type %s: it must be uml, linux or xen", value);
 	if ((code == OPT_TITLE || code == OPT_CMDLINE) && strlen(value) > MANIFEST_TEXT_MAX)
 		return usage("a title or command line is too long: %.40s...", value);
@@ -183,15 +196,20 @@ static int take_option(struct publish_options *o, int code, char *value)
 		return 0;
 	case OPT_FS:
 		o->filesystem = value;
-		return strcmp(value, "ext4") && strcmp(value, "erofs") ? usage("--fs %s: it must be ext4 or erofs", value) : 0;
+		return strcmp(value, "ext4") && strcmp(value, "erofs")
+			       ? usage("--fs %s: it must be ext4 or erofs", value)
+			       : 0;
 	case OPT_MIRROR:
-		if (!is_url(value) || strlen(value) > MANIFEST_TEXT_MAX || o->mirror_count == MANIFEST_MIRRORS_MAX)
+		if (!is_url(value) || strlen(value) > MANIFEST_TEXT_MAX ||
+			o->mirror_count == MANIFEST_MIRRORS_MAX)
 			return usage("--mirror %s: no http or https URL, or too many", value);
 		o->mirrors[o->mirror_count++] = value;
 		return 0;
 	case OPT_EXPIRES:
 		return parse_expires(value, o->expires) < 0
-			       ? usage("--expires %s: give a time like 2027-01-31T12:00:00Z, or +30d", value)
+			       ? usage("--expires %s: give a time like 2027-01-31T12:00:00Z, or "
+				       "+30d",
+					 value)
 			       : 0;
 	case OPT_BASE_URL:
 		for (size_t len = strlen(value); len > 8 && value[len - 1] == '/';)
@@ -206,17 +224,19 @@ static int take_option(struct publish_options *o, int code, char *value)
 	}
 }
 
-static void print_result(const struct publish_options *o, const struct publish_result *r, uint64_t ms)
+static void print_result(
+	const struct publish_options *o, const struct publish_result *r, uint64_t ms)
 {
 	char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX], fresh[TEXT_SIZE_MAX];
 
 	text_size(size, r->size);
 	text_size(stored, r->blocks.bytes);
 	text_size(fresh, r->blocks.new_bytes);
-	printf("%s version %" PRIu64 "%s: %s%s%s, %" PRIu64 " chunks, %s compressed\n", o->name, r->version,
-		r->unchanged ? " (unchanged)" : "", size, *r->filesystem ? ", " : "", r->filesystem, r->chunks, stored);
-	printf("new: %s in %" PRIu64 " of %" PRIu64 " blocks; %" PRIu64 ".%" PRIu64 " seconds\n", fresh, r->blocks.new_blocks,
-		r->blocks.blocks, ms / 1000, ms % 1000 / 100);
+	printf("%s version %" PRIu64 "%s: %s%s%s, %" PRIu64 " chunks, %s compressed\n", o->name,
+		r->version, r->unchanged ? " (unchanged)" : "", size, *r->filesystem ? ", " : "",
+		r->filesystem, r->chunks, stored);
+	printf("new: %s in %" PRIu64 " of %" PRIu64 " blocks; %" PRIu64 ".%" PRIu64 " seconds\n",
+		fresh, r->blocks.new_blocks, r->blocks.blocks, ms / 1000, ms % 1000 / 100);
 	printf("%s\n", r->link);
 }
 
@@ -258,7 +278,8 @@ int cmd_publish(int argc, char **argv)
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return usage("unknown option, or one without its value: %s", argv[optind - 1]);
+			return usage(
+				"unknown option, or one without its value: %s", argv[optind - 1]);
 		r = take_option(o, c, optarg);
 		if (r)
 			return r;

@@ -13,7 +13,8 @@
 
 static const char help[] =
 	"Usage: inetboot serve STORE [OPTION]...\n\n"
-	"Hands out a store by HTTP, for trying things out, and prints the link of each image. For real use any web server: the\n"
+	"Hands out a store by HTTP, for trying things out, and prints the link of each image. For "
+	"real use any web server: the\n"
 	"store is only files.\n\n"
 	"  -a, --address IP   listen on this address (default: 127.0.0.1; 0.0.0.0 or :: for all)\n"
 	"  -p, --port N       listen on this port (default: 8080; 0: any free one)\n"
@@ -63,7 +64,8 @@ static int print_links(struct store *s, const char *url, struct err *e)
 	return 0;
 }
 
-static int run(struct store *s, const struct server_options *o, const sigset_t *until, struct err *e)
+static int run(
+	struct store *s, const struct server_options *o, const sigset_t *until, struct err *e)
 {
 	_cleanup_free_ char *url = NULL;
 	struct server *server;
@@ -72,7 +74,8 @@ static int run(struct store *s, const struct server_options *o, const sigset_t *
 	if (r < 0)
 		return r;
 	if (server_beyond_loopback(server))
-		log_warning("whoever reaches %s port %u can read this store", o->address, server_port(server));
+		log_warning("whoever reaches %s port %u can read this store", o->address,
+			server_port(server));
 	url = server_url(server);
 	r = print_links(s, url ? url : "", e);
 	if (!r)
@@ -101,14 +104,16 @@ int cmd_serve(int argc, char **argv)
 			break;
 		case 'p':
 			if (text_to_u64(optarg, &port) < 0 || port > 65535)
-				return cli_usage("serve", "--port %s: it must be 0 to 65535", optarg);
+				return cli_usage(
+					"serve", "--port %s: it must be 0 to 65535", optarg);
 			o.port = (uint16_t)port;
 			break;
 		case OPT_LOG:
 			o.log = true;
 			break;
 		default:
-			return cli_usage("serve", "unknown option, or one without its value: %s", argv[optind - 1]);
+			return cli_usage("serve", "unknown option, or one without its value: %s",
+				argv[optind - 1]);
 		}
 	}
 	if (argc - optind != 1)

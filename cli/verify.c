@@ -1,4 +1,5 @@
-/* inetboot verify: a whole store in a folder (publish/verify.h), or one image by its link (disk/pull.h), as a reader gets it. */
+/* inetboot verify: a whole store in a folder (publish/verify.h), or one image by its link
+ * (disk/pull.h), as a reader gets it. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -16,12 +17,16 @@
 
 static const char help[] =
 	"Usage: inetboot verify STORE | LINK [OPTION]...\n\n"
-	"For a STORE, a folder: reads every manifest, index node and block in it and checks them against their names; says what is\n"
-	"bad or missing, and which images need it. For a LINK: fetches all blocks of that image from its server, without using\n"
-	"the cache, and checks them and the manifest's signature. Ends with status 1 if anything is wrong.\n\n"
+	"For a STORE, a folder: reads every manifest, index node and block in it and checks them "
+	"against their names; says what is\n"
+	"bad or missing, and which images need it. For a LINK: fetches all blocks of that image "
+	"from its server, without using\n"
+	"the cache, and checks them and the manifest's signature. Ends with status 1 if anything "
+	"is wrong.\n\n"
 	"  -j, --jobs N         threads for a STORE (default: one per processor)\n"
 	"  -h, --help           show this\n\n" IMAGE_OPTIONS_HELP
-	"\nExamples:\n  inetboot verify /srv/www/store\n  inetboot verify 'https://example.org/store/debian#RWQ...'\n";
+	"\nExamples:\n  inetboot verify /srv/www/store\n  inetboot verify "
+	"'https://example.org/store/debian#RWQ...'\n";
 
 static const struct option options[] = {
 	{"jobs", required_argument, NULL, 'j'},
@@ -49,8 +54,10 @@ static int verify_folder(const char *path, unsigned jobs)
 		return cli_fail(&e);
 	}
 	text_size(size, result.bytes);
-	printf("%s: %" PRIu64 " manifests, %" PRIu64 " of them bad; %" PRIu64 " blocks (%s), %" PRIu64 " of them bad or missing\n",
-		path, result.manifests, result.bad_manifests, result.blocks, size, result.bad_blocks);
+	printf("%s: %" PRIu64 " manifests, %" PRIu64 " of them bad; %" PRIu64
+	       " blocks (%s), %" PRIu64 " of them bad or missing\n",
+		path, result.manifests, result.bad_manifests, result.blocks, size,
+		result.bad_blocks);
 	return result.bad_manifests || result.bad_blocks ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -65,7 +72,8 @@ static int verify_link(const char *link, struct image_options *o)
 	o->no_cache = true;
 	r = image_open(&image, link, o, &e);
 	if (!r && !image->in_store)
-		r = err_set(&e, -EINVAL, "it is no image in a store: there is nothing to check it against");
+		r = err_set(&e, -EINVAL,
+			"it is no image in a store: there is nothing to check it against");
 	if (!r)
 		r = pull_image(image, "verifying", true, &result, &e);
 	if (r < 0) {
@@ -74,9 +82,11 @@ static int verify_link(const char *link, struct image_options *o)
 		return cli_fail(&e);
 	}
 	text_size(size, result.bytes);
-	printf("%s version %" PRIu64 "%s: %" PRIu64 " chunks (%s), %" PRIu64 " of them bad or missing\n", image->manifest.name,
-		image->manifest.version, image->verified ? ", signature good" : ", signature not checked", result.chunks, size,
-		result.bad);
+	printf("%s version %" PRIu64 "%s: %" PRIu64 " chunks (%s), %" PRIu64
+	       " of them bad or missing\n",
+		image->manifest.name, image->manifest.version,
+		image->verified ? ", signature good" : ", signature not checked", result.chunks,
+		size, result.bad);
 	image_close(image);
 	return result.bad ? EXIT_FAILED : EXIT_OK;
 }
@@ -95,13 +105,17 @@ int cmd_verify(int argc, char **argv)
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return cli_usage("verify", "unknown option, or one without its value: %s", argv[optind - 1]);
-		if (c == 'j' && (text_to_u64(optarg, &jobs) < 0 || !jobs || jobs > PIPELINE_JOBS_MAX))
-			return cli_usage("verify", "--jobs %s: it must be 1 to %d", optarg, PIPELINE_JOBS_MAX);
+			return cli_usage("verify", "unknown option, or one without its value: %s",
+				argv[optind - 1]);
+		if (c == 'j' &&
+			(text_to_u64(optarg, &jobs) < 0 || !jobs || jobs > PIPELINE_JOBS_MAX))
+			return cli_usage("verify", "--jobs %s: it must be 1 to %d", optarg,
+				PIPELINE_JOBS_MAX);
 		if (c != 'j' && image_option(&v, "verify", c, optarg))
 			return EXIT_USAGE;
 	}
 	if (argc - optind != 1)
 		return cli_usage("verify", "one STORE or LINK is needed");
-	return is_store(argv[optind]) ? verify_folder(argv[optind], (unsigned)jobs) : verify_link(argv[optind], &v.o);
+	return is_store(argv[optind]) ? verify_folder(argv[optind], (unsigned)jobs)
+				      : verify_link(argv[optind], &v.o);
 }

@@ -455,10 +455,17 @@ static int fail(struct quest *q, int code, const char *first, struct err *e)
 				o->mirrors[i]->url, what);
 		told++;
 	}
-	if (!told)
+	if (!told) { /* not asked by this quest: it wanted to be left alone, or failed, before */
+		char before[HTTP_TEXT_MAX];
+
+		pthread_mutex_lock(&o->lock);
+		memcpy(before, o->mirrors[0]->last_error, sizeof(before));
+		pthread_mutex_unlock(&o->lock);
 		buf_printf(&text, "%s%s%s: %s", o->mirrors[0]->url, slash, path,
 			*first ? first : strerror(-code));
-	else if (told > 1 || *first)
+		if (*before && code == -ETIMEDOUT)
+			buf_printf(&text, " (before: %s)", before);
+	} else if (told > 1 || *first)
 		buf_printf(&text, ")");
 	err_set(e, code, "%s", text.data ? (const char *)text.data : strerror(-code));
 	buf_free(&text);

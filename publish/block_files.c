@@ -16,7 +16,8 @@
 #include "format/block.h"
 #include "publish/store.h"
 
-static int each_in_folder(int store_fd, const char *folder, block_files_visit visit, void *context, struct err *e)
+static int each_in_folder(
+	int store_fd, const char *folder, block_files_visit visit, void *context, struct err *e)
 {
 	int fd = openat(store_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -61,7 +62,8 @@ int block_files_each(int store_fd, block_files_visit visit, void *context, struc
 	return 0;
 }
 
-int block_file_load(int store_fd, const struct hash *hash, size_t len, struct buf *out, uint64_t *file_bytes, struct err *e)
+int block_file_load(int store_fd, const struct hash *hash, size_t len, struct buf *out,
+	uint64_t *file_bytes, struct err *e)
 {
 	_cleanup_buf_ struct buf frame = BUF_INIT(BLOCK_FILE_MAX), own = BUF_INIT(BLOCK_LEN_MAX);
 	struct buf *to = out ? out : &own;
@@ -125,7 +127,8 @@ static int remove_if_torn(void *context, const char *path, const struct hash *ha
 	struct stat st;
 	int r;
 
-	if (!hash || fstatat(search->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_mtime < search->since)
+	if (!hash || fstatat(search->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		st.st_mtime < search->since)
 		return 0;
 	search->checked++;
 	r = block_file_load(search->fd, hash, 0, &search->scratch, NULL, &why);
@@ -134,17 +137,20 @@ static int remove_if_torn(void *context, const char *path, const struct hash *ha
 	if (r != -EBADMSG)
 		return err_set(e, r, "%s", why.text);
 	search->removed++;
-	return unlinkat(search->fd, path, 0) < 0 ? err_errno(e, "cannot remove the damaged %s", path) : 0;
+	return unlinkat(search->fd, path, 0) < 0
+		       ? err_errno(e, "cannot remove the damaged %s", path)
+		       : 0;
 }
 
 int block_files_remove_torn(int store_fd, time_t since, struct err *e)
 {
-	struct torn_search search = {.fd = store_fd, .since = since, .scratch = BUF_INIT(BLOCK_LEN_MAX)};
+	struct torn_search search = {
+		.fd = store_fd, .since = since, .scratch = BUF_INIT(BLOCK_LEN_MAX)};
 	int r = block_files_each(store_fd, remove_if_torn, &search, e);
 
 	buf_free(&search.scratch);
 	if (!r)
-		log_info("checked %llu blocks, removed %llu damaged ones", (unsigned long long)search.checked,
-			(unsigned long long)search.removed);
+		log_info("checked %llu blocks, removed %llu damaged ones",
+			(unsigned long long)search.checked, (unsigned long long)search.removed);
 	return r;
 }

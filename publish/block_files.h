@@ -10,19 +10,24 @@
 #include "base/err.h"
 #include "base/sha256.h"
 
-/* Calls visit for every file below blocks/: a block (hash not NULL) or something else, as a temporary file. path is relative to the store's
- * folder. Stops at the first result other than 0, and returns it. */
-typedef int (*block_files_visit)(void *context, const char *path, const struct hash *hash, struct err *e);
+/* Calls visit for every file below blocks/: a block (hash not NULL) or something else, as a
+ * temporary file. path is relative to the store's folder. Stops at the first result other than 0,
+ * and returns it. */
+typedef int (*block_files_visit)(
+	void *context, const char *path, const struct hash *hash, struct err *e);
 int block_files_each(int store_fd, block_files_visit visit, void *context, struct err *e);
 
-/* Reads a block file and checks everything. len: the uncompressed bytes it must have, or 0 for any. out (may be NULL) gets the
- * uncompressed bytes, its cap must be at least BLOCK_LEN_MAX. file_bytes may be NULL. -ENOENT, -EBADMSG, other errors of reading. */
-int block_file_load(int store_fd, const struct hash *hash, size_t len, struct buf *out, uint64_t *file_bytes, struct err *e);
+/* Reads a block file and checks everything. len: the uncompressed bytes it must have, or 0 for any.
+ * out (may be NULL) gets the uncompressed bytes, its cap must be at least BLOCK_LEN_MAX. file_bytes
+ * may be NULL. -ENOENT, -EBADMSG, other errors of reading. */
+int block_file_load(int store_fd, const struct hash *hash, size_t len, struct buf *out,
+	uint64_t *file_bytes, struct err *e);
 
 /* Removes temporary files of publisher `id`. Best effort: gc removes what is left. */
 void block_files_remove_temporary(int store_fd, const char *id);
 
-/* Reads all blocks that changed at `since` or later and removes those that are bad. Only with the exclusive lock. */
+/* Reads all blocks that changed at `since` or later and removes those that are bad. Only with the
+ * exclusive lock. */
 int block_files_remove_torn(int store_fd, time_t since, struct err *e);
 
 #endif

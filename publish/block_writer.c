@@ -1,4 +1,5 @@
-/* Putting blocks: see block_writer.h. A writer remembers the blocks that it has met in a set; whoever adds a hash first does the work for all. */
+/* Putting blocks: see block_writer.h. A writer remembers the blocks that it has met in a set;
+ * whoever adds a hash first does the work for all. */
 #include "publish/block_writer.h"
 
 #include <errno.h>
@@ -77,12 +78,14 @@ static int open_temporary(int dirfd, const char *path)
 	return openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 }
 
-static int write_block(struct block_writer *w, const char *path, const struct buf *frame, struct err *e)
+static int write_block(
+	struct block_writer *w, const char *path, const struct buf *frame, struct err *e)
 {
 	char temporary[BLOCK_PATH_MAX];
 	int fd, r;
 
-	snprintf(temporary, sizeof(temporary), "%.10s.%s.%u", path, w->id, w->temporary++); /* "blocks/ab/.ID.N" */
+	snprintf(temporary, sizeof(temporary), "%.10s.%s.%u", path, w->id,
+		w->temporary++); /* "blocks/ab/.ID.N" */
 	fd = open_temporary(w->fd, temporary);
 	if (fd < 0)
 		return err_errno(e, "cannot create %s", temporary);
@@ -96,8 +99,8 @@ static int write_block(struct block_writer *w, const char *path, const struct bu
 	return r < 0 ? err_set(e, r, "cannot write %s: %s", path, strerror(-r)) : 0;
 }
 
-int block_writer_put(struct block_writer *w, const struct hash *hash, const void *data, size_t len, struct buf *scratch,
-	struct err *e)
+int block_writer_put(struct block_writer *w, const struct hash *hash, const void *data, size_t len,
+	struct buf *scratch, struct err *e)
 {
 	char path[BLOCK_PATH_MAX];
 	struct stat st;

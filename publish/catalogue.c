@@ -1,4 +1,5 @@
-/* The catalogue: see catalogue.h. The page is one self-contained file: no script, nothing from elsewhere, every value escaped. */
+/* The catalogue: see catalogue.h. The page is one self-contained file: no script, nothing from
+ * elsewhere, every value escaped. */
 #include "publish/catalogue.h"
 
 #include <errno.h>
@@ -24,25 +25,34 @@ struct image { /* one line of the catalogue: versions first..last of the list, a
 
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Disk images</title>\n<style>\n"
-	":root { color-scheme: light dark; --line: #8884; --soft: #8882; --dim: #777; --accent: #2b6cb0; }\n"
+	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Disk "
+	"images</title>\n<style>\n"
+	":root { color-scheme: light dark; --line: #8884; --soft: #8882; --dim: #777; --accent: "
+	"#2b6cb0; }\n"
 	"@media (prefers-color-scheme: dark) { :root { --dim: #aaa; --accent: #7db3ef; } }\n"
-	"body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 4rem; }\n"
+	"body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: "
+	"2rem 1rem 4rem; }\n"
 	"h1 { font-size: 1.6rem; margin: 0 0 .25rem; }\n"
 	"p.lead { color: var(--dim); margin: 0 0 2rem; }\n"
-	"section { border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.25rem; margin: 0 0 1rem; }\n"
+	"section { border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.25rem; "
+	"margin: 0 0 1rem; }\n"
 	"h2 { font-size: 1.15rem; margin: 0; display: inline-block; }\n"
 	".version { color: var(--dim); margin-left: .5rem; }\n"
-	"dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .6rem 0 .8rem; }\n"
+	"dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: "
+	".6rem 0 .8rem; }\n"
 	"dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }\n"
-	"pre { background: var(--soft); border-radius: .4rem; padding: .6rem .8rem; margin: 0; white-space: pre-wrap;\n"
+	"pre { background: var(--soft); border-radius: .4rem; padding: .6rem .8rem; margin: 0; "
+	"white-space: pre-wrap;\n"
 	"      overflow-wrap: anywhere; font-size: .9rem; }\n"
-	"a { color: var(--accent); } footer { color: var(--dim); font-size: .9rem; margin-top: 2rem; }\n"
+	"a { color: var(--accent); } footer { color: var(--dim); font-size: .9rem; margin-top: "
+	"2rem; }\n"
 	"</style>\n</head>\n<body>\n<h1>Disk images</h1>\n"
-	"<p class=\"lead\">Each boots from here, fetching only what it reads. Copy the address of a link and give it to "
+	"<p class=\"lead\">Each boots from here, fetching only what it reads. Copy the address of "
+	"a link and give it to "
 	"<code>inetboot boot</code>.</p>\n";
 
-static const char foot[] = "<footer>For programs: <a href=\"catalog.json\">catalog.json</a></footer>\n</body>\n</html>\n";
+static const char foot[] = "<footer>For programs: <a "
+			   "href=\"catalog.json\">catalog.json</a></footer>\n</body>\n</html>\n";
 
 static int escaped(struct buf *out, const char *text)
 {
@@ -108,7 +118,9 @@ static int section(struct buf *out, const struct image *image)
 	int r;
 
 	/* Names and keys hold no character that HTML or a URL would read otherwise. */
-	r = buf_printf(out, "<section>\n<h2><a href=\"%s%s%s\">%s</a></h2><span class=\"version\">version %" PRIu64 "</span>\n<dl>\n",
+	r = buf_printf(out,
+		"<section>\n<h2><a href=\"%s%s%s\">%s</a></h2><span class=\"version\">version "
+		"%" PRIu64 "</span>\n<dl>\n",
 		m->name, hash, image->key, m->name, m->version);
 	if (!r)
 		r = row(out, "Published", m->created);
@@ -123,11 +135,12 @@ static int section(struct buf *out, const struct image *image)
 	if (!r)
 		r = boot_rows(out, m);
 	if (!r && image->first->manifest.version != m->version)
-		r = buf_printf(out, "<dt>Kept</dt><dd>from version %" PRIu64 ": %s@%" PRIu64 "</dd>\n",
+		r = buf_printf(out,
+			"<dt>Kept</dt><dd>from version %" PRIu64 ": %s@%" PRIu64 "</dd>\n",
 			image->first->manifest.version, m->name, image->first->manifest.version);
 	if (!r)
-		r = buf_printf(out, "</dl>\n<pre>inetboot boot %s%s%s%s</pre>\n</section>\n", "\xe2\x80\xa6/", m->name, hash,
-			image->key);
+		r = buf_printf(out, "</dl>\n<pre>inetboot boot %s%s%s%s</pre>\n</section>\n",
+			"\xe2\x80\xa6/", m->name, hash, image->key);
 	return r;
 }
 
@@ -136,7 +149,8 @@ static json_t *boot_list(const struct manifest *m)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < m->boot_count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "title", m->boot[i].title, "type", m->boot[i].type));
+		json_array_append_new(list, json_pack("{s:s, s:s}", "title", m->boot[i].title,
+						    "type", m->boot[i].type));
 	return list;
 }
 
@@ -153,10 +167,11 @@ static json_t *version_list(const struct image *image)
 static json_t *image_object(const struct image *image)
 {
 	const struct manifest *m = &image->last->manifest;
-	_cleanup_free_ char *link = file_path("%s%s%s", m->name, *image->key ? "#" : "", image->key);
-	json_t *object = json_pack("{s:s, s:s*, s:I, s:o, s:s, s:I, s:o}", "name", m->name, "link", link, "version",
-		(json_int_t)m->version, "versions", version_list(image), "created", m->created, "size",
-		(json_int_t)m->image.size, "boot", boot_list(m));
+	_cleanup_free_ char *link =
+		file_path("%s%s%s", m->name, *image->key ? "#" : "", image->key);
+	json_t *object = json_pack("{s:s, s:s*, s:I, s:o, s:s, s:I, s:o}", "name", m->name, "link",
+		link, "version", (json_int_t)m->version, "versions", version_list(image), "created",
+		m->created, "size", (json_int_t)m->image.size, "boot", boot_list(m));
 
 	if (*image->key)
 		json_object_set_new(object, "key", json_string(image->key));
@@ -170,7 +185,8 @@ static json_t *image_object(const struct image *image)
 }
 
 /* The image whose versions start at i; *next: the first version of the next image. */
-static void find_image(struct store *s, const struct versions *v, size_t i, struct image *out, size_t *next)
+static void find_image(
+	struct store *s, const struct versions *v, size_t i, struct image *out, size_t *next)
 {
 	struct public_key key;
 
@@ -186,7 +202,8 @@ static int write_both(struct store *s, const struct versions *v, struct err *e)
 {
 	_cleanup_buf_ struct buf page = BUF_INIT(PAGE_MAX);
 	_cleanup_free_ char *text = NULL;
-	json_t *images = json_array(), *top = json_pack("{s:i, s:o}", "format", 1, "images", images);
+	json_t *images = json_array(),
+	       *top = json_pack("{s:i, s:o}", "format", 1, "images", images);
 	struct image image;
 	int r = buf_append(&page, head, strlen(head));
 
@@ -213,7 +230,8 @@ static void skip_bad(void *context, const char *file, const struct err *why)
 
 int catalogue_write(struct store *s, struct err *e)
 {
-	_cleanup_close_ int lock = openat(s->fd, ".catalog.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+	_cleanup_close_ int lock =
+		openat(s->fd, ".catalog.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
 	struct versions v;
 	int r;
 

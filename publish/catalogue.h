@@ -1,9 +1,11 @@
-/* The catalogue of a store: catalog.json for programs and index.html for people, made from the manifests that are there.
+/* The catalogue of a store: catalog.json for programs and index.html for people, made from the
+ *manifests that are there.
  *
- *	catalog.json: { "format": 1, "images": [ { "name", "link", "key"?, "version", "versions": [N...], "created", "expires"?, "size",
- *	"stored"?, "filesystem"?, "boot": [{"title", "type"}] } ] }
+ *	catalog.json: { "format": 1, "images": [ { "name", "link", "key"?, "version", "versions":
+ *[N...], "created", "expires"?, "size", "stored"?, "filesystem"?, "boot": [{"title", "type"}] } ] }
  *
- * Links in it are relative ("debian#RWQ..."): the store may move. It is not signed: a reader checks each image by its link's key. */
+ * Links in it are relative ("debian#RWQ..."): the store may move. It is not signed: a reader checks
+ *each image by its link's key. */
 #ifndef PUBLISH_CATALOGUE_H
 #define PUBLISH_CATALOGUE_H
 

@@ -1,8 +1,9 @@
-/* Conversions: see convert.h. Work is done by qemu-img, tar, mke2fs and mkfs.erofs, in a private folder; the result is opened and
- * the folder removed.
+/* Conversions: see convert.h. Work is done by qemu-img, tar, mke2fs and mkfs.erofs, in a private
+ * folder; the result is opened and the folder removed.
  *
- * An ordinary user's tools run under fakeroot, whose memory of owners and devices is kept in a file from unpacking to making the
- * file system. To give equal bytes for equal trees, mkfs gets a UUID made from the name, a time from the tree, and no settings from /etc. */
+ * An ordinary user's tools run under fakeroot, whose memory of owners and devices is kept in a file
+ * from unpacking to making the file system. To give equal bytes for equal trees, mkfs gets a UUID
+ * made from the name, a time from the tree, and no settings from /etc. */
 #include "publish/convert.h"
 
 #include <errno.h>
@@ -35,7 +36,8 @@ const char *convert_probe(const void *head, size_t len)
 		return NULL;
 	if (!memcmp(text, "QFI\xfb", 4))
 		return "qcow2";
-	if (!memcmp(text, "KDMV", 4) || !memcmp(text, "COWD", 4) || !memcmp(text, "# Disk DescriptorFile", 21))
+	if (!memcmp(text, "KDMV", 4) || !memcmp(text, "COWD", 4) ||
+		!memcmp(text, "# Disk DescriptorFile", 21))
 		return "vmdk";
 	if (!memcmp(text + 64, "\x7f\x10\xda\xbe", 4))
 		return "vdi";
@@ -45,7 +47,8 @@ const char *convert_probe(const void *head, size_t len)
 }
 
 /* Runs qemu-img and reads the JSON object that it prints. NULL and e set. */
-static json_t *ask_qemu_img(const char *command, const char *format, const char *path, struct err *e)
+static json_t *ask_qemu_img(
+	const char *command, const char *format, const char *path, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(1u << 20);
 	struct tool t = {.package = "qemu-utils", .output = &text};
@@ -71,7 +74,8 @@ static json_t *ask_qemu_img(const char *command, const char *format, const char 
 	return answer;
 }
 
-static int check_image(const char *path, const char *format, const struct workspace *w, struct err *e)
+static int check_image(
+	const char *path, const char *format, const struct workspace *w, struct err *e)
 {
 	json_t *info = ask_qemu_img("info", format, path, e), *measure;
 	const char *backing;
@@ -98,12 +102,15 @@ static int open_result(const char *path, struct err *e)
 	return fd < 0 ? err_errno(e, "cannot open %s", path) : fd;
 }
 
-static int convert_in(const struct workspace *w, const char *path, const char *format, struct err *e)
+static int convert_in(
+	const struct workspace *w, const char *path, const char *format, struct err *e)
 {
 	_cleanup_free_ char *image = file_path("%s/image", w->path);
 	struct tool t = {.package = "qemu-utils",
-		.argv = {"qemu-img", "convert", "-f", format, "-O", "raw", "-S", "4k", "--", path, image}};
-	int r = image ? check_image(path, format, w, e) : err_set(e, -ENOMEM, "no memory for a path");
+		.argv = {"qemu-img", "convert", "-f", format, "-O", "raw", "-S", "4k", "--", path,
+			image}};
+	int r = image ? check_image(path, format, w, e)
+		      : err_set(e, -ENOMEM, "no memory for a path");
 
 	if (r < 0)
 		return r;
@@ -126,7 +133,8 @@ int convert_image(const char *path, const char *format, struct err *e)
 	return r;
 }
 
-/* What a tree holds. nftw() has no context: one walk at a time, under the tool's rule of one thread. */
+/* What a tree holds. nftw() has no context: one walk at a time, under the tool's rule of one
+ * thread. */
 static struct {
 	uint64_t blocks, inodes; /* blocks of EXT4_BLOCK */
 	time_t newest;
@@ -160,11 +168,11 @@ struct maker { /* one tree that becomes a file system */
 	const struct workspace *w;
 	const char *tree;
 	const char *filesystem;
-	bool fake;	 /* under fakeroot */
+	bool fake;        /* under fakeroot */
 	char state[4096]; /* fakeroot's file, "" for none yet */
 	char image[4096];
 	char uuid[37];
-	char time[40]; /* E2FSPROGS_FAKE_TIME=... */
+	char time[40];  /* E2FSPROGS_FAKE_TIME=... */
 	char epoch[40]; /* SOURCE_DATE_EPOCH=... */
 };
 
@@ -200,7 +208,8 @@ static int unpack(struct maker *m, const char *tar, struct err *e)
 
 	snprintf(m->state, sizeof(m->state), "%s/owners", m->w->path);
 	under_fakeroot(m, &t, false);
-	tool_args(&t, (const char *[]){"tar", "--extract", "--numeric-owner", "--preserve-permissions", NULL});
+	tool_args(&t, (const char *[]){"tar", "--extract", "--numeric-owner",
+			      "--preserve-permissions", NULL});
 	if (!m->fake)
 		tool_args(&t, (const char *[]){"--xattrs", "--xattrs-include=*", NULL});
 	tool_args(&t, (const char *[]){"--directory", m->tree, "--file", tar, NULL});
@@ -210,10 +219,13 @@ static int unpack(struct maker *m, const char *tar, struct err *e)
 
 static int make_ext4(struct maker *m, struct err *e)
 {
-	/* Room for the tables beside the contents, and a little to spare. Free space is a hole: it costs nothing. */
+	/* Room for the tables beside the contents, and a little to spare. Free space is a hole: it
+	 * costs nothing. */
 	uint64_t inodes = found.inodes + found.inodes / 50 + 64;
-	uint64_t kib = found.blocks * (EXT4_BLOCK / 1024) * 105 / 100 + inodes * EXT4_INODE / 1024 + 16384;
-	struct tool t = {.package = "e2fsprogs", .env = {m->time, m->epoch, "MKE2FS_CONFIG=/dev/null"}};
+	uint64_t kib =
+		found.blocks * (EXT4_BLOCK / 1024) * 105 / 100 + inodes * EXT4_INODE / 1024 + 16384;
+	struct tool t = {
+		.package = "e2fsprogs", .env = {m->time, m->epoch, "MKE2FS_CONFIG=/dev/null"}};
 	char count[24], size[24], extended[96];
 	int r = workspace_needs(m->w, found.blocks * EXT4_BLOCK, e);
 
@@ -224,9 +236,12 @@ static int make_ext4(struct maker *m, struct err *e)
 	snprintf(extended, sizeof(extended), "hash_seed=%s,lazy_itable_init=1,nodiscard", m->uuid);
 	under_fakeroot(m, &t, true);
 	/* No journal and no checksums: it is only ever read, and every block is hashed anyway. */
-	tool_args(&t, (const char *[]){"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-N", count,
-			      "-O", "none,dir_index,ext_attr,extent,extra_isize,filetype,flex_bg,huge_file,large_file,"
-			      "dir_nlink,sparse_super", "-U", m->uuid, "-E", extended, "-d", m->tree, m->image, size, NULL});
+	tool_args(&t, (const char *[]){"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-I",
+			      "256", "-m", "0", "-N", count, "-O",
+			      "none,dir_index,ext_attr,extent,extra_isize,filetype,flex_bg,huge_"
+			      "file,large_file,"
+			      "dir_nlink,sparse_super",
+			      "-U", m->uuid, "-E", extended, "-d", m->tree, m->image, size, NULL});
 	r = tool_run(&t, e);
 	return r < 0 ? r : ext4_times_settle(m->image, e);
 }
@@ -239,13 +254,15 @@ static int make_erofs(struct maker *m, struct err *e)
 	if (r < 0)
 		return r;
 	under_fakeroot(m, &t, true);
-	/* Not compressed: blocks are, and chunks of plain files are found again in the next version. */
-	tool_args(&t, (const char *[]){"mkfs.erofs", "--quiet", "-U", m->uuid, m->image, m->tree, NULL});
+	/* Not compressed: blocks are, and chunks of plain files are found again in the next
+	 * version. */
+	tool_args(&t,
+		(const char *[]){"mkfs.erofs", "--quiet", "-U", m->uuid, m->image, m->tree, NULL});
 	return tool_run(&t, e);
 }
 
-static int make_in(const struct workspace *w, const char *path, bool is_tar, const char *filesystem, const char *name,
-	struct err *e)
+static int make_in(const struct workspace *w, const char *path, bool is_tar, const char *filesystem,
+	const char *name, struct err *e)
 {
 	_cleanup_free_ char *tree = is_tar ? file_path("%s/tree", w->path) : realpath(path, NULL);
 	_cleanup_free_ char *tar = is_tar ? realpath(path, NULL) : NULL;
@@ -266,14 +283,16 @@ static int make_in(const struct workspace *w, const char *path, bool is_tar, con
 	if (r < 0)
 		return r;
 	/* 0 means "now" to mke2fs. */
-	snprintf(m.time, sizeof(m.time), "E2FSPROGS_FAKE_TIME=%lld", found.newest > 0 ? (long long)found.newest : 1);
+	snprintf(m.time, sizeof(m.time), "E2FSPROGS_FAKE_TIME=%lld",
+		found.newest > 0 ? (long long)found.newest : 1);
 	snprintf(m.epoch, sizeof(m.epoch), "SOURCE_DATE_EPOCH=%.16s", epoch ? epoch : m.time + 20);
 	log_info("making an %s file system", erofs ? "erofs" : "ext4");
 	r = erofs ? make_erofs(&m, e) : make_ext4(&m, e);
 	return r < 0 ? r : open_result(m.image, e);
 }
 
-int convert_tree(const char *path, bool is_tar, const char *filesystem, const char *name, struct err *e)
+int convert_tree(
+	const char *path, bool is_tar, const char *filesystem, const char *name, struct err *e)
 {
 	struct workspace w;
 	int r = workspace_open(&w, e);

@@ -1,4 +1,5 @@
-/* Times in ext4 inodes: see ext4_times.h. Offsets are from the kernel's documentation of the format. */
+/* Times in ext4 inodes: see ext4_times.h. Offsets are from the kernel's documentation of the
+ * format. */
 #include "publish/ext4_times.h"
 
 #include <endian.h>
@@ -15,7 +16,7 @@
 
 #define INODE 256u
 #define DESCRIPTOR 32u
-#define GROUPS_MAX (1u << 20) /* 128 TiB: bounds the table of descriptors to 32 MiB */
+#define GROUPS_MAX (1u << 20)       /* 128 TiB: bounds the table of descriptors to 32 MiB */
 #define INODES_PER_GROUP_MAX 65536u /* bits of a bitmap of one 8 KiB block; we make 4 KiB ones */
 
 struct geometry {
@@ -41,8 +42,9 @@ static int read_geometry(int fd, struct geometry *g, struct err *e)
 	inodes = get(s);
 	g->inodes_per_group = get(s + 40);
 	/* Log 0..6, 256-byte inodes, no 64bit, meta_bg or checksums. */
-	if (get(s + 24) > 6 || (get(s + 88) & 0xffff) != INODE || get(s + 96) & 0x90 || get(s + 100) & 0x410 ||
-		!g->inodes_per_group || g->inodes_per_group > INODES_PER_GROUP_MAX)
+	if (get(s + 24) > 6 || (get(s + 88) & 0xffff) != INODE || get(s + 96) & 0x90 ||
+		get(s + 100) & 0x410 || !g->inodes_per_group ||
+		g->inodes_per_group > INODES_PER_GROUP_MAX)
 		return err_set(e, -EINVAL, "mke2fs made another file system than it was told to");
 	g->block = 1024u << get(s + 24);
 	g->groups = (inodes + g->inodes_per_group - 1) / g->inodes_per_group;
@@ -54,9 +56,9 @@ static bool settle_inode(uint8_t *inode)
 	uint8_t before[INODE];
 
 	memcpy(before, inode, INODE);
-	memcpy(inode + 8, inode + 16, 4);     /* access = modification */
-	memcpy(inode + 12, inode + 16, 4);    /* change */
-	memcpy(inode + 132, inode + 136, 4);  /* the same, nanoseconds */
+	memcpy(inode + 8, inode + 16, 4);    /* access = modification */
+	memcpy(inode + 12, inode + 16, 4);   /* change */
+	memcpy(inode + 132, inode + 136, 4); /* the same, nanoseconds */
 	memcpy(inode + 140, inode + 136, 4);
 	memcpy(inode + 144, inode + 16, 4); /* creation */
 	memcpy(inode + 148, inode + 136, 4);
@@ -94,10 +96,12 @@ int ext4_times_settle(const char *image, struct err *e)
 	if (!descriptors || !table)
 		return err_set(e, -ENOMEM, "no memory for an inode table");
 	/* They follow the superblock's block. */
-	r = file_pread(fd, descriptors, (size_t)g.groups * DESCRIPTOR, g.block == 1024 ? 2048 : g.block);
+	r = file_pread(
+		fd, descriptors, (size_t)g.groups * DESCRIPTOR, g.block == 1024 ? 2048 : g.block);
 	if (r < 0)
 		return err_set(e, r, "cannot read the new file system: %s", strerror(-r));
 	for (uint32_t i = 0; !r && i < g.groups; i++)
-		r = settle_table(fd, table, len, (uint64_t)get(descriptors + (size_t)i * DESCRIPTOR + 8) * g.block, e);
+		r = settle_table(fd, table, len,
+			(uint64_t)get(descriptors + (size_t)i * DESCRIPTOR + 8) * g.block, e);
 	return r;
 }

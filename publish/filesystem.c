@@ -1,5 +1,6 @@
-/* File systems by magic: see filesystem.h. Offsets and values are from each format's documentation. A disk that boots from CD and USB stick
- * alike has both an iso9660 and a partition table: iso9660 goes first, as the whole is what a guest mounts. */
+/* File systems by magic: see filesystem.h. Offsets and values are from each format's documentation.
+ * A disk that boots from CD and USB stick alike has both an iso9660 and a partition table: iso9660
+ * goes first, as the whole is what a guest mounts. */
 #include "publish/filesystem.h"
 
 #include <endian.h>
@@ -46,9 +47,11 @@ static int get(const struct probe *p, uint64_t offset, void *buf, size_t len, st
 
 static const char *ext_kind(const uint8_t *super)
 {
-	uint32_t compatible = le32(super + 92), incompatible = le32(super + 96), read_only = le32(super + 100);
+	uint32_t compatible = le32(super + 92), incompatible = le32(super + 96),
+		 read_only = le32(super + 100);
 
-	if (incompatible & ~0x16u || read_only & ~0x07u) /* what ext3 knows: filetype, recover, meta_bg; sparse, large, btree */
+	if (incompatible & ~0x16u || read_only & ~0x07u) /* what ext3 knows: filetype, recover,
+							    meta_bg; sparse, large, btree */
 		return "ext4";
 	return compatible & 4 ? "ext3" : "ext2";
 }
@@ -73,7 +76,7 @@ static int detect_at(const struct probe *p, uint64_t start, const char **out, st
 	else if (r > 0 && !memcmp(b, "XFSB", 4))
 		*out = "xfs";
 	else if (r > 0 && b[510] == 0x55 && b[511] == 0xaa &&
-		(!memcmp(b + 82, "FAT32", 5) || !memcmp(b + 54, "FAT1", 4)))
+		 (!memcmp(b + 82, "FAT32", 5) || !memcmp(b + 54, "FAT1", 4)))
 		*out = "vfat";
 	if (r < 0 || *out)
 		return r;
@@ -89,8 +92,8 @@ static int detect_at(const struct probe *p, uint64_t start, const char **out, st
 }
 
 /* Looks into one partition; 1 where it holds a file system that can be a root. */
-static int try_partition(const struct probe *p, const char *table, unsigned number, uint64_t sector, char *out,
-	struct err *e)
+static int try_partition(const struct probe *p, const char *table, unsigned number, uint64_t sector,
+	char *out, struct err *e)
 {
 	const char *found;
 	int r;
@@ -158,7 +161,8 @@ static int detect_mbr(const struct probe *p, char *out, struct err *e)
 	return 1;
 }
 
-int filesystem_detect(filesystem_read read, void *context, uint64_t size, char out[FILESYSTEM_MAX], struct err *e)
+int filesystem_detect(
+	filesystem_read read, void *context, uint64_t size, char out[FILESYSTEM_MAX], struct err *e)
 {
 	struct probe p = {.read = read, .context = context, .size = size};
 	const char *found;

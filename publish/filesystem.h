@@ -10,11 +10,13 @@
 #define FILESYSTEM_MAX 32
 
 /* Reads len bytes at offset, inside the disk. */
-typedef int (*filesystem_read)(void *context, void *buf, size_t len, uint64_t offset, struct err *e);
+typedef int (*filesystem_read)(
+	void *context, void *buf, size_t len, uint64_t offset, struct err *e);
 
-/* out: "ext2", "ext3", "ext4", "erofs", "squashfs", "xfs", "btrfs", "iso9660", "vfat"; for a disk with a partition table "gpt" or "mbr",
- * and behind it the first partition that holds a Linux file system: "gpt.2.ext4"; "" where nothing is known. Errors are those
- * of reading. */
-int filesystem_detect(filesystem_read read, void *context, uint64_t size, char out[FILESYSTEM_MAX], struct err *e);
+/* out: "ext2", "ext3", "ext4", "erofs", "squashfs", "xfs", "btrfs", "iso9660", "vfat"; for a disk
+ * with a partition table "gpt" or "mbr", and behind it the first partition that holds a Linux file
+ * system: "gpt.2.ext4"; "" where nothing is known. Errors are those of reading. */
+int filesystem_detect(filesystem_read read, void *context, uint64_t size, char out[FILESYSTEM_MAX],
+	struct err *e);
 
 #endif

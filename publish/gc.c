@@ -1,5 +1,6 @@
-/* Garbage collection: mark, then sweep, with the store's exclusive lock held from the first to the last. Old manifests go before the blocks
- * that only they name, so that no reader is promised what is gone; interrupted in between, the next run finishes. */
+/* Garbage collection: mark, then sweep, with the store's exclusive lock held from the first to the
+ * last. Old manifests go before the blocks that only they name, so that no reader is promised what
+ * is gone; interrupted in between, the next run finishes. */
 #include "publish/gc.h"
 
 #include <errno.h>
@@ -22,14 +23,16 @@ struct gc {
 	struct store store;
 	const struct gc_options *o;
 	struct gc_result *out;
-	struct hash_set needed;	 /* blocks */
-	struct hash_set met;	 /* index nodes that were walked */
-	bool *dropped;		 /* per version */
+	struct hash_set needed; /* blocks */
+	struct hash_set met;    /* index nodes that were walked */
+	bool *dropped;          /* per version */
 };
 
 static int need(struct gc *g, const struct hash *hash, struct err *e)
 {
-	return hash_set_add(&g->needed, hash, 0) < 0 ? err_set(e, -ENOMEM, "no memory for the list of blocks") : 0;
+	return hash_set_add(&g->needed, hash, 0) < 0
+		       ? err_set(e, -ENOMEM, "no memory for the list of blocks")
+		       : 0;
 }
 
 static int on_node(void *context, const struct hash *hash, struct err *e)
@@ -70,7 +73,8 @@ static bool same_image(const struct version *a, const struct version *b)
 	return !strcmp(a->manifest.name, b->manifest.name);
 }
 
-/* Which versions go: for each image all but the `keep` newest numbers. What `manifest` says always stays. */
+/* Which versions go: for each image all but the `keep` newest numbers. What `manifest` says always
+ * stays. */
 static void choose(struct gc *g, const struct versions *v)
 {
 	for (size_t i = v->count; g->o->keep && i > 0;) {

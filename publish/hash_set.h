@@ -1,5 +1,5 @@
-/* A set of hashes, with one number for each: open addressing, at most half full, 24 bytes a slot. Keys are the first 16 bytes of
- * a SHA-256, which nobody makes collide. One thread at a time. */
+/* A set of hashes, with one number for each: open addressing, at most half full, 24 bytes a slot.
+ * Keys are the first 16 bytes of a SHA-256, which nobody makes collide. One thread at a time. */
 #ifndef PUBLISH_HASH_SET_H
 #define PUBLISH_HASH_SET_H
 
@@ -17,7 +17,7 @@ struct hash_slot {
 
 struct hash_set {
 	struct hash_slot *slots; /* owned */
-	size_t room;		 /* a power of two, or 0 */
+	size_t room;             /* a power of two, or 0 */
 	size_t count;
 };
 

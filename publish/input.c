@@ -19,20 +19,20 @@
 
 struct input {
 	int (*feed)(struct input *in, struct scanner *s, struct err *e);
-	char *path;	 /* for messages; owned */
+	char *path; /* for messages; owned */
 	int fd;
-	bool regular;	 /* a file that should not change */
+	bool regular; /* a file that should not change */
 	struct stat as_opened;
-	uint64_t size;	 /* bytes of the disk, 0: not known */
-	uint64_t at;	 /* bytes fed */
+	uint64_t size;     /* bytes of the disk, 0: not known */
+	uint64_t at;       /* bytes fed */
 	uint64_t data_end; /* file: the data that `at` lies in ends here */
 
 	struct cloop_head cloop;
 	uint64_t file_size;
-	uint32_t block;	     /* the next one */
+	uint32_t block;      /* the next one */
 	uint8_t *compressed; /* owned, with room for the longest one */
 	size_t compressed_room;
-	uint8_t *plain; /* owned, one block */
+	uint8_t *plain;    /* owned, one block */
 	uint32_t plain_at; /* bytes of it that were fed */
 };
 
@@ -44,13 +44,15 @@ static int check_unchanged(struct input *in, struct err *e)
 		return 0;
 	if (fstat(in->fd, &now) < 0)
 		return err_errno(e, "cannot look at %s", in->path);
-	if (now.st_size != in->as_opened.st_size || now.st_mtim.tv_sec != in->as_opened.st_mtim.tv_sec ||
+	if (now.st_size != in->as_opened.st_size ||
+		now.st_mtim.tv_sec != in->as_opened.st_mtim.tv_sec ||
 		now.st_mtim.tv_nsec != in->as_opened.st_mtim.tv_nsec)
 		return err_set(e, -EBUSY, "%s changed while it was read: is it in use?", in->path);
 	return 0;
 }
 
-/* Finds the data at or behind `at`; what is skipped is a hole. File systems without SEEK_DATA, and devices, have data everywhere. */
+/* Finds the data at or behind `at`; what is skipped is a hole. File systems without SEEK_DATA, and
+ * devices, have data everywhere. */
 static int find_data(struct input *in, struct scanner *s, struct err *e)
 {
 	off_t data = lseek(in->fd, (off_t)in->at, SEEK_DATA), end;
@@ -86,8 +88,9 @@ static int feed_file(struct input *in, struct scanner *s, struct err *e)
 		room = (size_t)(in->data_end - in->at);
 	r = file_pread(in->fd, to, room, in->at);
 	if (r < 0)
-		return check_unchanged(in, e) < 0 ? -EBUSY
-						  : err_set(e, r, "cannot read %s: %s", in->path, strerror(-r));
+		return check_unchanged(in, e) < 0
+			       ? -EBUSY
+			       : err_set(e, r, "cannot read %s: %s", in->path, strerror(-r));
 	in->at += room;
 	r = scanner_fed(s, room, e);
 	return r < 0 ? r : 1;
@@ -115,7 +118,9 @@ static int feed_pipe(struct input *in, struct scanner *s, struct err *e)
 		return err_set(e, (int)n, "cannot read %s: %s", in->path, strerror((int)-n));
 	format = in->at ? NULL : what_is_it(to, (size_t)n);
 	if (format)
-		return err_set(e, -EINVAL, "%s is a %s image: name the file, it cannot be read from a pipe", in->path, format);
+		return err_set(e, -EINVAL,
+			"%s is a %s image: name the file, it cannot be read from a pipe", in->path,
+			format);
 	in->at += (size_t)n;
 	r = scanner_fed(s, (size_t)n, e);
 	if (r < 0)
@@ -229,8 +234,8 @@ static int adopt(struct input **out, const char *path, int fd, struct err *e)
 
 static bool is_tar(const uint8_t *head, size_t len, const char *path)
 {
-	static const char *const ends[] = {".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-		".tar.bz2", ".tbz2"};
+	static const char *const ends[] = {".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst",
+		".tzst", ".tar.bz2", ".tbz2"};
 
 	if (len >= 262 && !memcmp(head + 257, "ustar", 5))
 		return true;
@@ -242,7 +247,10 @@ static bool is_tar(const uint8_t *head, size_t len, const char *path)
 
 static const char *compressed_by(const uint8_t *head, size_t len)
 {
-	if (len >= 6 && !memcmp(head, "\xfd" "7zXZ", 6))
+	if (len >= 6 && !memcmp(head,
+				"\xfd"
+				"7zXZ",
+				6))
 		return "xz";
 	if (len >= 4 && !memcmp(head, "\x28\xb5\x2f\xfd", 4))
 		return "zstd";
@@ -259,7 +267,8 @@ static int replace_by(struct input **in, const char *path, int fd, struct err *e
 }
 
 /* Looks at what an opened file is, and changes the input to suit. */
-static int recognise(struct input **in, const char *path, const struct input_options *o, struct err *e)
+static int recognise(
+	struct input **in, const char *path, const struct input_options *o, struct err *e)
 {
 	uint8_t head[HEAD_LEN] = {0};
 	size_t len = (*in)->size < sizeof(head) ? (size_t)(*in)->size : sizeof(head);
@@ -281,7 +290,8 @@ static int recognise(struct input **in, const char *path, const struct input_opt
 	format = compressed_by(head, len);
 	if (format)
 		return err_set(e, -EINVAL,
-			"%s is compressed and not named as a tar file: for an image inside, run `%s -dc %s | inetboot publish - ...`",
+			"%s is compressed and not named as a tar file: for an image inside, run "
+			"`%s -dc %s | inetboot publish - ...`",
 			path, format, path);
 	return 0;
 }
@@ -294,7 +304,8 @@ int input_open(struct input **out, const char *path, const struct input_options 
 	int r;
 
 	*out = NULL;
-	fd = !strcmp(path, "-") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
+	fd = !strcmp(path, "-") ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+				: open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(e, "cannot open %s", path);
 	if (S_ISDIR(st.st_mode)) {

@@ -1,12 +1,14 @@
-/* The publishing pipeline. A ring of batches; each is one slab of bytes with the pieces that the scanner found in it:
+/* The publishing pipeline. A ring of batches; each is one slab of bytes with the pieces that the
+ *scanner found in it:
  *
  *	reader (one thread)	EMPTY -> FULL	reads, cuts into chunks and holes
  *	workers (jobs threads)	FULL -> DONE	hash, look whether the store has it, compress, write
  *	caller			DONE -> EMPTY	feeds the index in disk order, shows progress
  *
- * Each side takes batches in ring order, so three counters say all: `filled`, `taken`, `done` by batch and `indexed`. A batch that is
- * ahead of a slow one waits for it, which bounds memory by the ring. One mutex; nobody holds it while working. The first error
- * wins, stops everybody, and is what the caller gets. */
+ * Each side takes batches in ring order, so three counters say all: `filled`, `taken`, `done` by
+ *batch and `indexed`. A batch that is ahead of a slow one waits for it, which bounds memory by the
+ *ring. One mutex; nobody holds it while working. The first error wins, stops everybody, and is what
+ *the caller gets. */
 #include "publish/pipeline.h"
 
 #include <errno.h>
@@ -31,7 +33,7 @@ struct piece {
 };
 
 struct batch {
-	uint8_t *slab; /* owned */
+	uint8_t *slab;        /* owned */
 	struct piece *pieces; /* owned */
 	size_t count, room;
 	bool done;
@@ -47,7 +49,7 @@ struct pipeline {
 	pthread_mutex_t lock; /* for all below */
 	pthread_cond_t changed_full, changed_done, changed_empty;
 	uint64_t filled, taken, indexed; /* batches so far; number n lies in ring[n % size] */
-	bool ended;			 /* the reader puts no more */
+	bool ended;                      /* the reader puts no more */
 	struct err failure;
 };
 
@@ -237,7 +239,8 @@ static struct batch *wait_for_done(struct pipeline *p)
 	bool got;
 
 	pthread_mutex_lock(&p->lock);
-	while (!p->failure.code && !(p->indexed < p->filled && b->done) && !(p->ended && p->indexed == p->filled))
+	while (!p->failure.code && !(p->indexed < p->filled && b->done) &&
+		!(p->ended && p->indexed == p->filled))
 		pthread_cond_wait(&p->changed_done, &p->lock);
 	got = !p->failure.code && p->indexed < p->filled;
 	pthread_mutex_unlock(&p->lock);
@@ -265,8 +268,8 @@ static void show(struct pipeline *p, struct progress *progress, uint64_t done)
 	progress_show(progress, done, detail);
 }
 
-static int build_index(struct pipeline *p, struct progress *progress, struct tree *tree, uint64_t *chunks,
-	struct err *e)
+static int build_index(struct pipeline *p, struct progress *progress, struct tree *tree,
+	uint64_t *chunks, struct err *e)
 {
 	struct emit_context c = {.writer = p->writer, .scratch = BUF_INIT(BLOCK_FILE_MAX)};
 	struct index_builder *builder = index_builder_new(emit_node, &c);
@@ -276,7 +279,8 @@ static int build_index(struct pipeline *p, struct progress *progress, struct tre
 
 	while (!r && (b = wait_for_done(p))) {
 		for (size_t i = 0; !r && i < b->count; i++) {
-			struct index_entry entry = {.length = b->pieces[i].len, .hash = b->pieces[i].hash};
+			struct index_entry entry = {
+				.length = b->pieces[i].len, .hash = b->pieces[i].hash};
 
 			r = index_builder_add(builder, &entry, e);
 			done += entry.length;
@@ -291,8 +295,8 @@ static int build_index(struct pipeline *p, struct progress *progress, struct tre
 	return r;
 }
 
-static int run_threads(struct pipeline *p, unsigned jobs, struct progress *progress, struct tree *tree, uint64_t *chunks,
-	struct err *e)
+static int run_threads(struct pipeline *p, unsigned jobs, struct progress *progress,
+	struct tree *tree, uint64_t *chunks, struct err *e)
 {
 	pthread_t reader, workers[PIPELINE_JOBS_MAX];
 	struct err own = ERR_INIT;
@@ -318,8 +322,8 @@ static int run_threads(struct pipeline *p, unsigned jobs, struct progress *progr
 	return p->failure.code ? err_set(e, p->failure.code, "%s", p->failure.text) : 0;
 }
 
-int pipeline_run(struct input *in, struct block_writer *w, unsigned jobs, struct progress *progress, struct tree *tree,
-	uint64_t *chunks, struct err *e)
+int pipeline_run(struct input *in, struct block_writer *w, unsigned jobs, struct progress *progress,
+	struct tree *tree, uint64_t *chunks, struct err *e)
 {
 	struct pipeline p = {.in = in, .writer = w, .size = 2 * jobs + 2};
 	int r;

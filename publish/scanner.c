@@ -1,6 +1,7 @@
 /* The scanner: see scanner.h.
  *
- *	slab:  [ handed out | cut ... chunk without end ... | run ... zero pages ... | scan ... part of a page | fill ]
+ *	slab:  [ handed out | cut ... chunk without end ... | run ... zero pages ... | scan ... part
+ *of a page | fill ]
  */
 #include "publish/scanner.h"
 
@@ -17,8 +18,10 @@ void scanner_init(struct scanner *s, const struct scanner_ops *ops, void *contex
 int scanner_room(struct scanner *s, uint8_t **at, size_t *room, struct err *e)
 {
 	if (!s->slab || s->fill == SCANNER_SLAB) {
-		size_t tail = s->fill - s->cut; /* at most SCANNER_TAIL_MAX, so the new slab has room */
-		uint8_t *slab = s->ops->slab(s->context, s->slab ? s->slab + s->cut : NULL, tail, e);
+		size_t tail =
+			s->fill - s->cut; /* at most SCANNER_TAIL_MAX, so the new slab has room */
+		uint8_t *slab =
+			s->ops->slab(s->context, s->slab ? s->slab + s->cut : NULL, tail, e);
 
 		if (!slab)
 			return e && e->code ? e->code : -ENOMEM;
@@ -33,8 +36,8 @@ int scanner_room(struct scanner *s, uint8_t **at, size_t *room, struct err *e)
 	return 0;
 }
 
-/* Hands out chunks that start before `end`. final: no chunk reaches past end. Otherwise only those whose end cannot depend on
- * what comes behind it. */
+/* Hands out chunks that start before `end`. final: no chunk reaches past end. Otherwise only those
+ * whose end cannot depend on what comes behind it. */
 static int cut_chunks(struct scanner *s, size_t end, bool final, struct err *e)
 {
 	while (s->cut < end && (final || end - s->cut >= CHUNK_MAX)) {

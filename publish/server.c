@@ -1,6 +1,7 @@
-/* The server: see server.h. libmicrohttpd does HTTP; here a request becomes a path, the path a file, the file an answer with the right head.
- * Paths are opened with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS): the kernel, not text comparison, keeps them below the
- * store. Where the kernel lacks that call (before 5.6), O_NOFOLLOW at each component does the same. */
+/* The server: see server.h. libmicrohttpd does HTTP; here a request becomes a path, the path a
+ * file, the file an answer with the right head. Paths are opened with openat2(RESOLVE_BENEATH |
+ * RESOLVE_NO_SYMLINKS): the kernel, not text comparison, keeps them below the store. Where the
+ * kernel lacks that call (before 5.6), O_NOFOLLOW at each component does the same. */
 #include "publish/server.h"
 
 #include <arpa/inet.h>
@@ -23,7 +24,8 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define PATH_BYTES_MAX 512 /* of a request: the longest right one, a name and "/manifest.N", is far shorter */
+#define PATH_BYTES_MAX                                                                             \
+	512 /* of a request: the longest right one, a name and "/manifest.N", is far shorter */
 #define IDLE_SECONDS 60
 
 struct server {
@@ -40,7 +42,7 @@ struct server {
 /* A request that was read: what it asks of one file. */
 struct wish {
 	const char *if_match_none; /* If-None-Match, or NULL */
-	const char *range;	   /* Range, or NULL */
+	const char *range;         /* Range, or NULL */
 	const char *if_range;
 };
 
@@ -99,7 +101,9 @@ static const char *content_type(const char *path)
 
 static const char *cache_control(const char *path)
 {
-	return text_starts(path, "/blocks/") || text_starts(path, "/packs/") ? "public, max-age=31536000, immutable" : "no-cache";
+	return text_starts(path, "/blocks/") || text_starts(path, "/packs/")
+		       ? "public, max-age=31536000, immutable"
+		       : "no-cache";
 }
 
 /* Does a list of ETags, or "*", name this one? Weak comparison, as If-None-Match has it. */
@@ -110,8 +114,8 @@ static bool etag_listed(const char *list, const char *etag)
 	return !strcmp(list, "*") || (at && (at == list || strchr(" ,/", at[-1])));
 }
 
-/* Parses "bytes=a-b", "bytes=a-", "bytes=-n". 1: a range inside the file; 0: nothing that must be heeded (another unit, several
- * ranges, nonsense); -1: it cannot be satisfied. */
+/* Parses "bytes=a-b", "bytes=a-", "bytes=-n". 1: a range inside the file; 0: nothing that must be
+ * heeded (another unit, several ranges, nonsense); -1: it cannot be satisfied. */
 static int parse_range(const char *text, uint64_t size, uint64_t *start, uint64_t *len)
 {
 	char first[24] = "", last[24] = "";
@@ -126,7 +130,8 @@ static int parse_range(const char *text, uint64_t size, uint64_t *start, uint64_
 		return 0;
 	memcpy(first, text, (size_t)(dash - text));
 	strcpy(last, dash + 1);
-	if ((*last && text_to_u64(last, &b) < 0) || (*first && text_to_u64(first, &a) < 0) || (!*first && !*last))
+	if ((*last && text_to_u64(last, &b) < 0) || (*first && text_to_u64(first, &a) < 0) ||
+		(!*first && !*last))
 		return 0;
 	if (!*first) {
 		if (!b || !size)
@@ -146,7 +151,8 @@ static int parse_range(const char *text, uint64_t size, uint64_t *start, uint64_
 
 static struct MHD_Response *text_response(const char *text)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *r =
+		MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
 
 	if (r)
 		MHD_add_response_header(r, "Content-Type", "text/plain; charset=utf-8");
@@ -161,8 +167,8 @@ static void add_file_headers(struct MHD_Response *r, const char *path, const cha
 }
 
 /* Takes over fd. *status: what to answer. */
-static struct MHD_Response *file_response(const char *path, const struct wish *w, int fd, const struct stat *st,
-	unsigned *status)
+static struct MHD_Response *file_response(
+	const char *path, const struct wish *w, int fd, const struct stat *st, unsigned *status)
 {
 	uint64_t size = (uint64_t)st->st_size, start = 0, len = size;
 	struct MHD_Response *r;
@@ -170,8 +176,10 @@ static struct MHD_Response *file_response(const char *path, const struct wish *w
 	int ranged = 0;
 
 	/* Strong: a file here is only ever replaced as a whole, by another inode. */
-	snprintf(etag, sizeof(etag), "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino, (unsigned long long)size,
-		(unsigned long long)st->st_mtim.tv_sec * 1000000000ULL + (unsigned long long)st->st_mtim.tv_nsec);
+	snprintf(etag, sizeof(etag), "\"%llx-%llx-%llx\"", (unsigned long long)st->st_ino,
+		(unsigned long long)size,
+		(unsigned long long)st->st_mtim.tv_sec * 1000000000ULL +
+			(unsigned long long)st->st_mtim.tv_nsec);
 	*status = MHD_HTTP_OK;
 	if (w->if_match_none && etag_listed(w->if_match_none, etag))
 		*status = MHD_HTTP_NOT_MODIFIED;
@@ -194,7 +202,8 @@ static struct MHD_Response *file_response(const char *path, const struct wish *w
 		MHD_add_response_header(r, "Content-Type", content_type(path));
 	if (ranged > 0) {
 		*status = MHD_HTTP_PARTIAL_CONTENT;
-		snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, start, start + len - 1, size);
+		snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, start,
+			start + len - 1, size);
 		MHD_add_response_header(r, "Content-Range", range);
 	} else if (ranged < 0) {
 		snprintf(range, sizeof(range), "bytes */%" PRIu64, size);
@@ -203,7 +212,8 @@ static struct MHD_Response *file_response(const char *path, const struct wish *w
 	return r;
 }
 
-static struct MHD_Response *find(struct server *s, const char *path, const struct wish *w, unsigned *status)
+static struct MHD_Response *find(
+	struct server *s, const char *path, const struct wish *w, unsigned *status)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -218,26 +228,32 @@ static struct MHD_Response *find(struct server *s, const char *path, const struc
 	return file_response(path, w, steal_fd(&fd), &st, status);
 }
 
-static void log_request(struct MHD_Connection *c, const char *method, const char *path, unsigned status)
+static void log_request(
+	struct MHD_Connection *c, const char *method, const char *path, unsigned status)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const char *range = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
 	char host[INET6_ADDRSTRLEN] = "?", clean[PATH_BYTES_MAX + 1];
 	size_t n = 0;
 
 	if (info && info->client_addr->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr, host, sizeof(host));
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr, host,
+			sizeof(host));
 	else if (info && info->client_addr->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr, host, sizeof(host));
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
+			host, sizeof(host));
 	for (; path[n] && n < PATH_BYTES_MAX; n++)
 		clean[n] = (unsigned char)path[n] < 0x20 || path[n] == 0x7f ? '?' : path[n];
 	clean[n] = 0;
-	printf("%s %s %s %u%s%.60s\n", host, method, clean, status, range ? " " : "", range ? range : "");
+	printf("%s %s %s %u%s%.60s\n", host, method, clean, status, range ? " " : "",
+		range ? range : "");
 	fflush(stdout);
 }
 
-static enum MHD_Result answer(void *context, struct MHD_Connection *c, const char *path, const char *method,
-	const char *version, const char *upload, size_t *upload_len, void **state)
+static enum MHD_Result answer(void *context, struct MHD_Connection *c, const char *path,
+	const char *method, const char *version, const char *upload, size_t *upload_len,
+	void **state)
 {
 	static int seen;
 	struct server *s = context;
@@ -286,7 +302,8 @@ static int parse_address(struct server *s, const struct server_options *o, struc
 		s->address.any.sa_family = AF_INET6;
 		s->address.v6.sin6_port = htons(o->port);
 	} else {
-		return err_set(e, -EINVAL, "%s is no IP address; 0.0.0.0 and :: stand for all", o->address);
+		return err_set(e, -EINVAL, "%s is no IP address; 0.0.0.0 and :: stand for all",
+			o->address);
 	}
 	return 0;
 }
@@ -296,7 +313,8 @@ static int listen_on(struct server *s, const struct server_options *o, struct er
 {
 	bool v6 = s->address.any.sa_family == AF_INET6;
 	socklen_t len = v6 ? sizeof(s->address.v6) : sizeof(s->address.v4);
-	_cleanup_close_ int fd = socket(s->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_close_ int fd =
+		socket(s->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1;
 
 	if (fd < 0)
@@ -309,7 +327,8 @@ static int listen_on(struct server *s, const struct server_options *o, struct er
 	return steal_fd(&fd);
 }
 
-int server_start(struct server **out, const struct store *store, const struct server_options *o, struct err *e)
+int server_start(struct server **out, const struct store *store, const struct server_options *o,
+	struct err *e)
 {
 	_cleanup_free_ struct server *s = calloc(1, sizeof(*s));
 	int fd, r;
@@ -325,9 +344,11 @@ int server_start(struct server **out, const struct store *store, const struct se
 	if (fd < 0)
 		return fd;
 	s->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | (s->address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL,
-		answer, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, SERVER_THREADS,
-		MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS, MHD_OPTION_END);
+		MHD_USE_EPOLL_INTERNAL_THREAD |
+			(s->address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+		0, NULL, NULL, answer, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
+		SERVER_THREADS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+		MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS, MHD_OPTION_END);
 	if (!s->daemon) {
 		close(fd);
 		return err_set(e, -EIO, "cannot start the server");
@@ -338,7 +359,8 @@ int server_start(struct server **out, const struct store *store, const struct se
 
 uint16_t server_port(const struct server *s)
 {
-	return ntohs(s->address.any.sa_family == AF_INET6 ? s->address.v6.sin6_port : s->address.v4.sin_port);
+	return ntohs(s->address.any.sa_family == AF_INET6 ? s->address.v6.sin6_port
+							  : s->address.v4.sin_port);
 }
 
 bool server_beyond_loopback(const struct server *s)
@@ -359,7 +381,8 @@ char *server_url(const struct server *s)
 		return file_path("http://[%s]:%u", all ? "::1" : host, server_port(s));
 	}
 	inet_ntop(AF_INET, &s->address.v4.sin_addr, host, sizeof(host));
-	return file_path("http://%s:%u", s->address.v4.sin_addr.s_addr ? host : "127.0.0.1", server_port(s));
+	return file_path(
+		"http://%s:%u", s->address.v4.sin_addr.s_addr ? host : "127.0.0.1", server_port(s));
 }
 
 void server_stop(struct server *s)

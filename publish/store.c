@@ -76,7 +76,8 @@ static int open_or_make(struct store *s, const char *path, struct err *e)
 	if (r < 0 || has_blocks(s))
 		return r;
 	if (!is_empty(s->fd))
-		return err_set(e, -EEXIST, "%s is no store, and holds other files: name a new folder", path);
+		return err_set(e, -EEXIST,
+			"%s is no store, and holds other files: name a new folder", path);
 	if (mkdirat(s->fd, "blocks", 0777) < 0 && errno != EEXIST)
 		return err_errno(e, "cannot make %s/blocks", path);
 	return 0;
@@ -120,7 +121,8 @@ static int write_note(struct store *s, const char *what, struct err *e)
 	hex_encode(s->id, id, sizeof(id));
 	gethostname(host, sizeof(host) - 1);
 	boot_id(boot);
-	r = buf_printf(&text, "boot %s\nwho process %ld on %s, publishing %s\n", boot, (long)getpid(), host, what);
+	r = buf_printf(&text, "boot %s\nwho process %ld on %s, publishing %s\n", boot,
+		(long)getpid(), host, what);
 	if (r < 0)
 		return err_set(e, r, "no memory for the publisher's note");
 	if (mkdirat(s->fd, NOTE_FOLDER, 0777) < 0 && errno != EEXIST)
@@ -137,7 +139,9 @@ static int write_note(struct store *s, const char *what, struct err *e)
 	/* Durable before any block, or a crash could leave torn blocks and no note. */
 	if (!r && (fsync(s->note) < 0 || fsync(folder) < 0 || fsync(s->fd) < 0))
 		r = -errno;
-	return r < 0 ? err_set(e, r, "cannot write to %s/" NOTE_FOLDER ": %s", s->path, strerror(-r)) : 0;
+	return r < 0 ? err_set(e, r, "cannot write to %s/" NOTE_FOLDER ": %s", s->path,
+			       strerror(-r))
+		     : 0;
 }
 
 struct note {
@@ -186,7 +190,8 @@ static bool read_note(struct store *s, const char *id, struct note *out)
 }
 
 /* Calls visit for every note but our own until it returns other than 0. */
-static int each_note(struct store *s, int (*visit)(struct store *, const struct note *, void *), void *context)
+static int each_note(
+	struct store *s, int (*visit)(struct store *, const struct note *, void *), void *context)
 {
 	int fd = openat(s->fd, NOTE_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -197,7 +202,8 @@ static int each_note(struct store *s, int (*visit)(struct store *, const struct 
 	if (!d && fd >= 0)
 		close(fd);
 	while (!r && d && (at = readdir(d)))
-		if (at->d_name[0] != '.' && strcmp(at->d_name, s->id) && read_note(s, at->d_name, &note))
+		if (at->d_name[0] != '.' && strcmp(at->d_name, s->id) &&
+			read_note(s, at->d_name, &note))
 			r = visit(s, &note, context);
 	return r;
 }
@@ -250,11 +256,18 @@ int store_lock_exclusive(struct store *s, struct err *e)
 		return r;
 	r = lock_file(s->lock, LOCK_EX | LOCK_NB);
 	if (r == -EWOULDBLOCK) {
-		log_info("waiting until nobody else writes to %s", s->path);
+		log_info("waiting until nobody else works in %s", s->path);
 		each_note(s, say_who, NULL);
 		r = lock_file(s->lock, LOCK_EX);
 	}
 	return r < 0 ? err_set(e, r, "cannot lock %s: %s", s->path, strerror(-r)) : 0;
+}
+
+void store_lock_shared(struct store *s)
+{
+	s->lock = openat(s->fd, ".lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (s->lock >= 0)
+		lock_file(s->lock, LOCK_SH);
 }
 
 /* After a power failure: alone in the store, checks what may be torn. */
@@ -273,7 +286,9 @@ static int recover(struct store *s, struct err *e)
 	d.since = 0; /* somebody may have done it while we waited */
 	each_note(s, find_damage, &d);
 	if (d.since) {
-		log_info("the machine went down while %s was being written: checking its newest blocks", s->path);
+		log_info("the machine went down while %s was being written: checking its newest "
+			 "blocks",
+			s->path);
 		r = block_files_remove_torn(s->fd, d.since - CLOCK_SLACK, e);
 		if (!r)
 			r = store_sync(s, e);
@@ -311,11 +326,13 @@ int store_open_publish(struct store *s, const char *path, const char *what, stru
 
 int store_sync(struct store *s, struct err *e)
 {
-	return syncfs(s->fd) < 0 ? err_errno(e, "cannot write the blocks of %s to the disk", s->path) : 0;
+	return syncfs(s->fd) < 0
+		       ? err_errno(e, "cannot write the blocks of %s to the disk", s->path)
+		       : 0;
 }
 
-/* The note goes when the blocks are durable. Where they cannot be, it stays and, emptied, names no boot: the next publisher then checks
- * what this one wrote. */
+/* The note goes when the blocks are durable. Where they cannot be, it stays and, emptied, names no
+ * boot: the next publisher then checks what this one wrote. */
 static void close_note(struct store *s)
 {
 	if (syncfs(s->fd) == 0)

@@ -1,5 +1,6 @@
-/* Other programs and temporary folders: see tool.h. The janitor is a child that reads from a pipe whose other end only this process has:
- * it wakes when that is closed, by workspace_close() or by any death. */
+/* Other programs and temporary folders: see tool.h. The janitor is a child that reads from a pipe
+ * whose other end only this process has: it wakes when that is closed, by workspace_close() or by
+ * any death. */
 #include "publish/tool.h"
 
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,7 +35,8 @@ void tool_args(struct tool *t, const char *const *more)
 static void child_environment(const struct tool *t)
 {
 	const char *path = getenv("PATH");
-	_cleanup_free_ char *full = file_path("%s:/usr/local/sbin:/usr/sbin:/sbin", path && *path ? path : "/usr/bin:/bin");
+	_cleanup_free_ char *full = file_path(
+		"%s:/usr/local/sbin:/usr/sbin:/sbin", path && *path ? path : "/usr/bin:/bin");
 
 	if (full)
 		setenv("PATH", full, 1);
@@ -46,7 +50,8 @@ _Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int
 	int null = open("/dev/null", O_RDONLY);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0)
+	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
+		dup2(errors, 2) < 0)
 		_exit(126);
 	signal(SIGPIPE, SIG_DFL);
 	child_environment(t);
@@ -101,7 +106,8 @@ static int judge(const struct tool *t, int status, int errors, struct err *e)
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return err_set(e, -ENOENT, "%s is missing: install the package %s", t->argv[0], t->package);
+		return err_set(e, -ENOENT, "%s is missing: install the package %s", t->argv[0],
+			t->package);
 	load_memory_file(errors, &text);
 	line = last_line(&text);
 	if (WIFSIGNALED(status))
@@ -111,7 +117,8 @@ static int judge(const struct tool *t, int status, int errors, struct err *e)
 
 int tool_run(const struct tool *t, struct err *e)
 {
-	_cleanup_close_ int out = memfd_create("output", MFD_CLOEXEC), errors = memfd_create("errors", MFD_CLOEXEC);
+	_cleanup_close_ int out = memfd_create("output", MFD_CLOEXEC),
+			    errors = memfd_create("errors", MFD_CLOEXEC);
 	pid_t parent = getpid(), pid;
 	int r;
 
@@ -145,26 +152,18 @@ _Noreturn static void run_janitor(int until, const char *path)
 	_exit(1);
 }
 
-int workspace_open(struct workspace *w, struct err *e)
+/* The janitor starts before there is anything to remove: so there is no moment at which a kill
+ * leaves the folder. */
+static int start_janitor(struct workspace *w, struct err *e)
 {
-	const char *base = getenv("TMPDIR");
 	int ends[2];
 
-	*w = (struct workspace)WORKSPACE_INIT;
-	/* Not /tmp: disks are large, and /tmp may be memory. */
-	w->path = file_path("%s/inetboot-publish.XXXXXX", base && *base ? base : "/var/tmp");
-	if (!w->path || !mkdtemp(w->path)) {
-		err_errno(e, "cannot make a temporary folder %s", w->path ? w->path : "");
-		free(steal_ptr(w->path));
-		return e && e->code ? e->code : -EIO;
-	}
-	if (pipe2(ends, O_CLOEXEC) < 0) {
-		rmdir(w->path);
+	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_errno(e, "cannot make a pipe");
-	}
 	w->janitor = fork();
 	if (!w->janitor) {
-		/* All but its end of the pipe: it must not hold locks, nor a pipe that somebody reads to its end. */
+		/* All but its end of the pipe: it must not hold locks, nor a pipe that somebody
+		 * reads to its end. */
 		if (dup2(ends[0], 3) < 0)
 			_exit(1);
 		close_range(4, ~0u, 0);
@@ -175,6 +174,29 @@ int workspace_open(struct workspace *w, struct err *e)
 	close(ends[0]);
 	w->keep_open = ends[1];
 	return w->janitor < 0 ? err_errno(e, "cannot start a process") : 0;
+}
+
+int workspace_open(struct workspace *w, struct err *e)
+{
+	const char *base = getenv("TMPDIR");
+	uint8_t random[8];
+	char name[2 * sizeof(random) + 1];
+	int r;
+
+	*w = (struct workspace)WORKSPACE_INIT;
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_errno(e, "no random numbers");
+	hex_encode(name, random, sizeof(random));
+	/* Not /tmp: disks are large, and /tmp may be memory. */
+	w->path = file_path("%s/inetboot-publish.%s", base && *base ? base : "/var/tmp", name);
+	if (!w->path)
+		return err_set(e, -ENOMEM, "no memory for a path");
+	r = start_janitor(w, e);
+	if (!r && mkdir(w->path, 0700) < 0)
+		r = err_errno(e, "cannot make a temporary folder %s", w->path);
+	if (r < 0)
+		workspace_close(w);
+	return r;
 }
 
 int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e)
@@ -190,7 +212,9 @@ int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e)
 		return 0;
 	text_size(need, bytes);
 	text_size(have, left);
-	return err_set(e, -ENOSPC, "%s are needed below %s, which has %s free: set TMPDIR to another place", need, w->path, have);
+	return err_set(e, -ENOSPC,
+		"%s are needed below %s, which has %s free: set TMPDIR to another place", need,
+		w->path, have);
 }
 
 void workspace_close(struct workspace *w)

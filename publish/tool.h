@@ -1,5 +1,5 @@
-/* Running other programs, with their arguments as a list and never through a shell; and a private temporary folder that goes
- * away however this process ends. */
+/* Running other programs, with their arguments as a list and never through a shell; and a private
+ * temporary folder that goes away however this process ends. */
 #ifndef PUBLISH_TOOL_H
 #define PUBLISH_TOOL_H
 
@@ -11,14 +11,16 @@
 #define TOOL_ARGS_MAX 48
 
 struct tool {
-	const char *package;		  /* the Debian package that has it, for the message where it is missing */
-	const char *argv[TOOL_ARGS_MAX];  /* NULL-terminated; argv[0] is looked for in PATH and in the sbin folders */
-	const char *env[4];		  /* "NAME=value", NULL-terminated; added to ours */
-	struct buf *output;		  /* what it prints is appended here; NULL: dropped */
+	const char
+		*package; /* the Debian package that has it, for the message where it is missing */
+	const char *argv[TOOL_ARGS_MAX]; /* NULL-terminated; argv[0] is looked for in PATH and in
+					    the sbin folders */
+	const char *env[4];              /* "NAME=value", NULL-terminated; added to ours */
+	struct buf *output;              /* what it prints is appended here; NULL: dropped */
 };
 
-/* Runs it to its end. Where it fails, e names it and quotes the last line of its error output. It is killed when this process dies. Call
- * it while no other thread runs. */
+/* Runs it to its end. Where it fails, e names it and quotes the last line of its error output. It
+ * is killed when this process dies. Call it while no other thread runs. */
 int tool_run(const struct tool *t, struct err *e);
 
 /* Fills argv with `more` (NULL-terminated) behind what is there. */

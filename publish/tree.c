@@ -17,8 +17,8 @@ void tree_key(struct hash *out, const struct hash *hash, uint64_t length)
 		out->bytes[i] ^= ((uint8_t *)&le)[i];
 }
 
-static int load_node(int fd, const struct hash *hash, unsigned level, uint64_t span, struct buf *data,
-	struct index_node *out, struct err *e)
+static int load_node(int fd, const struct hash *hash, unsigned level, uint64_t span,
+	struct buf *data, struct index_node *out, struct err *e)
 {
 	char hex[HASH_HEX_MAX];
 	int r = block_file_load(fd, hash, 0, data, NULL, e);
@@ -29,8 +29,8 @@ static int load_node(int fd, const struct hash *hash, unsigned level, uint64_t s
 	return r < 0 ? err_add(e, "index node %.16s...", hex) : 0;
 }
 
-static int walk_node(int fd, const struct hash *hash, unsigned level, uint64_t span, const struct tree_visitor *v,
-	struct err *e)
+static int walk_node(int fd, const struct hash *hash, unsigned level, uint64_t span,
+	const struct tree_visitor *v, struct err *e)
 {
 	_cleanup_buf_ struct buf data = BUF_INIT(BLOCK_LEN_MAX);
 	struct index_node node;
@@ -49,7 +49,8 @@ static int walk_node(int fd, const struct hash *hash, unsigned level, uint64_t s
 		return r;
 	r = load_node(fd, hash, level, span, &data, &node, &why);
 	if (r < 0)
-		return v->broken ? v->broken(v->context, hash, &why, e) : err_set(e, r, "%s", why.text);
+		return v->broken ? v->broken(v->context, hash, &why, e)
+				 : err_set(e, r, "%s", why.text);
 	for (uint32_t i = 0; !r && i < node.count; i++) {
 		struct index_entry entry;
 
@@ -64,14 +65,16 @@ static int walk_node(int fd, const struct hash *hash, unsigned level, uint64_t s
 
 int tree_walk(int store_fd, const struct tree *tree, const struct tree_visitor *v, struct err *e)
 {
-	/* The recursion is as deep as the tree, which the manifest's reader bounds by MANIFEST_DEPTH_MAX. */
+	/* The recursion is as deep as the tree, which the manifest's reader bounds by
+	 * MANIFEST_DEPTH_MAX. */
 	if (!tree->depth || tree->depth > MANIFEST_DEPTH_MAX)
 		return err_set(e, -EINVAL, "an index with %u levels", tree->depth);
 	return walk_node(store_fd, &tree->root, tree->depth - 1, tree->size, v, e);
 }
 
 /* Reads what lies in one chunk; returns how many bytes that was. */
-static int64_t read_piece(int fd, const struct tree *tree, void *buf, size_t len, uint64_t offset, struct err *e)
+static int64_t read_piece(
+	int fd, const struct tree *tree, void *buf, size_t len, uint64_t offset, struct err *e)
 {
 	_cleanup_buf_ struct buf data = BUF_INIT(BLOCK_LEN_MAX);
 	struct index_entry entry = {.length = tree->size, .hash = tree->root};
@@ -99,7 +102,8 @@ static int64_t read_piece(int fd, const struct tree *tree, void *buf, size_t len
 	return (int64_t)len;
 }
 
-int tree_read(int store_fd, const struct tree *tree, void *buf, size_t len, uint64_t offset, struct err *e)
+int tree_read(int store_fd, const struct tree *tree, void *buf, size_t len, uint64_t offset,
+	struct err *e)
 {
 	if (offset > tree->size || len > tree->size - offset)
 		return err_set(e, -EINVAL, "a read beyond the end");

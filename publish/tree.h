@@ -1,5 +1,5 @@
-/* Reading what a store's index trees say, in the store's own folder: for gc, verify, and looking into what was just published.
- * No caching, no network. */
+/* Reading what a store's index trees say, in the store's own folder: for gc, verify, and looking
+ * into what was just published. No caching, no network. */
 #ifndef PUBLISH_TREE_H
 #define PUBLISH_TREE_H
 
@@ -15,10 +15,12 @@ struct tree_visitor {
 	int (*node)(void *context, const struct hash *hash, struct err *e);
 	/* A chunk (holes are left out). 0 or -errno. */
 	int (*chunk)(void *context, const struct index_entry *entry, struct err *e);
-	/* A node that is missing or bad; what is below it is left out. Returns 0 to go on. NULL: such a node ends the walk. */
+	/* A node that is missing or bad; what is below it is left out. Returns 0 to go on. NULL:
+	 * such a node ends the walk. */
 	int (*broken)(void *context, const struct hash *hash, const struct err *why, struct err *e);
 	void *context;
-	/* Nodes that earlier walks with this set have met are left out with all below them; NULL: every one is visited. */
+	/* Nodes that earlier walks with this set have met are left out with all below them; NULL:
+	 * every one is visited. */
 	struct hash_set *met;
 };
 
@@ -26,10 +28,11 @@ struct tree_visitor {
 int tree_walk(int store_fd, const struct tree *tree, const struct tree_visitor *v, struct err *e);
 
 /* Reads len bytes at offset of what the tree holds; the range must lie inside tree->size. */
-int tree_read(int store_fd, const struct tree *tree, void *buf, size_t len, uint64_t offset, struct err *e);
+int tree_read(int store_fd, const struct tree *tree, void *buf, size_t len, uint64_t offset,
+	struct err *e);
 
-/* The key for a set of things that are a block and its uncompressed length: equal hashes with unequal lengths are two things, as one
- * of them must be wrong. */
+/* The key for a set of things that are a block and its uncompressed length: equal hashes with
+ * unequal lengths are two things, as one of them must be wrong. */
 void tree_key(struct hash *out, const struct hash *hash, uint64_t length);
 
 #endif

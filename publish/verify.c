@@ -1,5 +1,6 @@
-/* Verification: the trees are walked first, which reads and checks all nodes and lists all distinct chunks; threads then take chunks from that
- * list one by one; at the end, and only where something is bad, a second walk finds who needs it. */
+/* Verification: the trees are walked first, which reads and checks all nodes and lists all distinct
+ * chunks; threads then take chunks from that list one by one; at the end, and only where something
+ * is bad, a second walk finds who needs it. */
 #include "publish/verify.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct verify {
 	struct verify_result *out;
 	struct versions versions;
 	struct hash_set met_nodes, met_chunks;
-	struct hash_set bad;   /* by tree_key() */
+	struct hash_set bad;  /* by tree_key() */
 	struct chunk *chunks; /* owned */
 	size_t count, room;
 
@@ -89,11 +90,13 @@ static int on_chunk(void *context, const struct index_entry *entry, struct err *
 		v->chunks = chunks;
 		v->room = room;
 	}
-	v->chunks[v->count++] = (struct chunk){.hash = entry->hash, .length = (uint32_t)entry->length};
+	v->chunks[v->count++] =
+		(struct chunk){.hash = entry->hash, .length = (uint32_t)entry->length};
 	return 0;
 }
 
-static int walk_all(int fd, const struct manifest *m, const struct tree_visitor *visitor, struct err *e)
+static int walk_all(
+	int fd, const struct manifest *m, const struct tree_visitor *visitor, struct err *e)
 {
 	int r = tree_walk(fd, &m->image, visitor, e);
 
@@ -120,7 +123,9 @@ static void check_signature(struct verify *v, const struct version *at)
 	if (r >= 0)
 		r = store_signed_by(&v->store, at->file, &key, &why);
 	if (!r)
-		err_set(&why, -EKEYREJECTED, "%s: signed by another key than %s/key.pub, or changed", at->file, at->manifest.name);
+		err_set(&why, -EKEYREJECTED,
+			"%s: signed by another key than %s/key.pub, or changed", at->file,
+			at->manifest.name);
 	if (r <= 0)
 		on_bad_manifest(v, at->file, &why);
 }
@@ -200,20 +205,25 @@ static int name_needy(struct verify *v, struct err *e)
 {
 	for (size_t i = 0; i < v->versions.count; i++) {
 		struct need_search search = {.v = v};
-		struct tree_visitor visitor = {.chunk = need_chunk, .broken = need_broken, .context = &search};
+		struct tree_visitor visitor = {
+			.chunk = need_chunk, .broken = need_broken, .context = &search};
 		int r = walk_all(v->store.fd, &v->versions.list[i].manifest, &visitor, e);
 
 		if (r < 0)
 			return r;
 		if (search.count)
-			log_error("%s needs bad or missing blocks in %" PRIu64 " places", v->versions.list[i].file, search.count);
+			log_error("%s needs bad or missing blocks in %" PRIu64 " places",
+				v->versions.list[i].file, search.count);
 	}
 	return 0;
 }
 
 static int run(struct verify *v, unsigned jobs, struct err *e)
 {
-	struct tree_visitor visitor = {.node = on_node, .chunk = on_chunk, .broken = on_broken, .context = v,
+	struct tree_visitor visitor = {.node = on_node,
+		.chunk = on_chunk,
+		.broken = on_broken,
+		.context = v,
 		.met = &v->met_nodes};
 	int r = store_versions(&v->store, NULL, on_bad_manifest, v, &v->versions, e);
 
@@ -239,6 +249,7 @@ int verify_store(const char *path, unsigned jobs, struct verify_result *out, str
 	r = store_open(&v.store, path, e);
 	if (r < 0)
 		return r;
+	store_lock_shared(&v.store);
 	pthread_mutex_init(&v.lock, NULL);
 	r = run(&v, jobs ? jobs : pipeline_default_jobs(), e);
 	pthread_mutex_destroy(&v.lock);

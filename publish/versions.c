@@ -45,7 +45,8 @@ struct search {
 };
 
 /* Loads one and checks that it is what its path says. */
-static int load_version(struct store *s, const char *name, uint64_t number, struct version *v, struct err *e)
+static int load_version(
+	struct store *s, const char *name, uint64_t number, struct version *v, struct err *e)
 {
 	int r = load_manifest(s, v->file, &v->manifest, e);
 
@@ -53,10 +54,18 @@ static int load_version(struct store *s, const char *name, uint64_t number, stru
 		return r;
 	if (!strcmp(v->manifest.name, name) && (v->newest || v->manifest.version == number))
 		return 0;
-	r = err_set(e, -EINVAL, "%s/%s says that it is %s version %llu", s->path, v->file, v->manifest.name,
-		(unsigned long long)v->manifest.version);
+	r = err_set(e, -EINVAL, "%s/%s says that it is %s version %llu", s->path, v->file,
+		v->manifest.name, (unsigned long long)v->manifest.version);
 	manifest_free(&v->manifest);
 	return r;
+}
+
+static int report_bad(struct search *search, const struct err *why, const char *file, struct err *e)
+{
+	if (!search->bad)
+		return err_set(e, why->code, "%s", why->text);
+	search->bad(search->context, file, why);
+	return 0;
 }
 
 static int add_version(struct search *search, const char *name, const char *base, struct err *e)
@@ -71,17 +80,15 @@ static int add_version(struct search *search, const char *name, const char *base
 	if (!v.newest && (!text_starts(base, "manifest.") || text_to_u64(base + 9, &number) < 0))
 		return 0; /* no manifest: a temporary file or a stranger */
 	if (out->count == VERSIONS_MAX)
-		return err_set(e, -EOVERFLOW, "%s holds more than %u manifests", s->path, VERSIONS_MAX);
+		return err_set(
+			e, -EOVERFLOW, "%s holds more than %u manifests", s->path, VERSIONS_MAX);
 	snprintf(v.file, sizeof(v.file), "%s/%s", name, base);
 	r = load_version(s, name, number, &v, &why);
-	if (r < 0 && search->bad) {
-		search->bad(search->context, v.file, &why);
-		return 0;
-	}
 	if (r < 0)
-		return err_set(e, r, "%s", why.text);
+		return report_bad(search, &why, v.file, e);
 	if (!(out->count & (out->count - 1))) { /* grow at powers of two */
-		struct version *list = reallocarray(out->list, out->count ? out->count * 2 : 1, sizeof(*list));
+		struct version *list =
+			reallocarray(out->list, out->count ? out->count * 2 : 1, sizeof(*list));
 
 		if (!list) {
 			manifest_free(&v.manifest);
@@ -115,6 +122,19 @@ static int load_image(struct search *search, const char *name, struct err *e)
 	return r;
 }
 
+/* An image behind a symbolic link would need blocks without anybody noticing. */
+static int refuse_link(struct search *search, const char *name, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct stat st;
+
+	if (fstatat(search->store->fd, name, &st, 0) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	err_set(&why, -ELOOP, "%s/%s is a symbolic link: a store's folders are plain",
+		search->store->path, name);
+	return report_bad(search, &why, name, e);
+}
+
 static int load_all(struct search *search, struct err *e)
 {
 	struct store *s = search->store;
@@ -135,11 +155,10 @@ static int load_all(struct search *search, struct err *e)
 			continue;
 		if (fstatat(s->fd, at->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_errno(e, "cannot look at %s/%s", s->path, at->d_name);
-		if (S_ISLNK(st.st_mode))
-			return err_set(e, -ELOOP, "%s/%s is a symbolic link: a store's folders are plain", s->path,
-				at->d_name);
 		if (S_ISDIR(st.st_mode))
 			r = load_image(search, at->d_name, e);
+		else if (S_ISLNK(st.st_mode))
+			r = refuse_link(search, at->d_name, e);
 	}
 	return r;
 }
@@ -156,8 +175,8 @@ static int compare(const void *a, const void *b)
 	return (int)x->newest - (int)y->newest;
 }
 
-int store_versions(struct store *s, const char *name, versions_bad bad, void *context, struct versions *out,
-	struct err *e)
+int store_versions(struct store *s, const char *name, versions_bad bad, void *context,
+	struct versions *out, struct err *e)
 {
 	struct search search = {.store = s, .bad = bad, .context = context, .out = out};
 	int r;

@@ -129,15 +129,22 @@ class Server:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(options.cert, options.key)
         self.port = options.port
+        # Bound, but not listening: keeps the port ours while the server is gone, or another connection of this machine may get it.
+        self.holder = self.bound()
+        self.port = self.holder.getsockname()[1]
         self.listener = self.listen()
-        self.port = self.listener.getsockname()[1]
 
     # ---- sockets ----
 
-    def listen(self):
+    def bound(self):
         s = socket.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         s.bind((self.bind, self.port))
+        return s
+
+    def listen(self):
+        s = self.bound()
         s.listen(256)
         return s
 

@@ -1,4 +1,5 @@
-/* Publishing in pieces: the scanner's independence of how bytes arrive, hash sets, file system detection, and the pipeline into a store. */
+/* Publishing in pieces: the scanner's independence of how bytes arrive, hash sets, file system
+ * detection, and the pipeline into a store. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -121,7 +122,8 @@ static size_t zeros_at(const uint8_t *data, size_t len)
 	return n;
 }
 
-/* how 0: all at once; 1: in odd portions; 2: every run of zeros as known zeros; 3: some runs so, at odd places. */
+/* how 0: all at once; 1: in odd portions; 2: every run of zeros as known zeros; 3: some runs so, at
+ * odd places. */
 static void scan(struct records *out, const uint8_t *data, size_t len, int how)
 {
 	struct scanner s;
@@ -308,8 +310,12 @@ static void filesystems_are_recognised(void **state)
 		size_t len;
 		const char *name;
 	} simple[] = {
-		{1024, "\xe2\xe1\xf5\xe0", 4, "erofs"}, {0, "hsqs", 4, "squashfs"}, {0, "XFSB", 4, "xfs"},
-		{65536 + 64, "_BHRfS_M", 8, "btrfs"}, {32769, "CD001", 5, "iso9660"}, {1024 + 56, "\x53\xef", 2, "ext2"},
+		{1024, "\xe2\xe1\xf5\xe0", 4, "erofs"},
+		{0, "hsqs", 4, "squashfs"},
+		{0, "XFSB", 4, "xfs"},
+		{65536 + 64, "_BHRfS_M", 8, "btrfs"},
+		{32769, "CD001", 5, "iso9660"},
+		{1024 + 56, "\x53\xef", 2, "ext2"},
 		{100, "nothing", 7, ""},
 	};
 
@@ -345,12 +351,14 @@ static void filesystems_are_recognised(void **state)
 	expect_filesystem(&d, "gpt");
 	memset(d.data, 0xff, d.size);
 	expect_filesystem(&d, "");
-	for (d.size = 0; d.size < 70000; d.size += 511) /* never a read beyond the end: read_disk() checks */
+	for (d.size = 0; d.size < 70000;
+		d.size += 511) /* never a read beyond the end: read_disk() checks */
 		expect_filesystem(&d, "");
 	free(d.data);
 }
 
-/* The pipeline: random disks in, the same bytes out by tree_read(); and again, when nothing may be new. */
+/* The pipeline: random disks in, the same bytes out by tree_read(); and again, when nothing may be
+ * new. */
 static void pipeline_stores_what_it_reads(void **state)
 {
 	char folder[] = "/tmp/test-publish.XXXXXX", image[64], remove[96];
