@@ -6,17 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static void show_controls(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
+#include "base/text.h"
 
 __attribute__((format(printf, 2, 0))) static void set_text(struct err *e, const char *fmt, va_list ap)
 {
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
-	show_controls(e->text);
+	text_clean(e->text);
 }
 
 int err_set(struct err *e, int code, const char *fmt, ...)
@@ -64,5 +59,6 @@ int err_add(struct err *e, const char *fmt, ...)
 	used = strlen(e->text);
 	if (old[0])
 		snprintf(e->text + used, sizeof(e->text) - used, ": %s", old);
+	text_clean(e->text); /* the end may have been cut inside a character */
 	return e->code ? e->code : -EIO;
 }

@@ -21,7 +21,7 @@ struct err {
 	}
 
 /* Replaces what e holds. code is a negative errno. Returns code, so that `return err_set(e, -EINVAL, ...)` works.
- * Control characters in the result are shown as '?': the text may hold what a hostile server sent. */
+ * Control characters in the result, and bytes that are no UTF-8, are shown as '?': the text may hold what a hostile server sent. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Like err_set() with code -errno as it is now, and ": " strerror(errno) behind the text. */

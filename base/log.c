@@ -62,6 +62,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
+	text_clean(message);
 	pthread_mutex_lock(&lock);
 	clear_line();
 	if (log_form == LOG_JSON)

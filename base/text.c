@@ -137,6 +137,43 @@ int text_to_size(const char *text, uint64_t *out)
 	return __builtin_mul_overflow(*out, 1ULL << (10 * (suffix - suffixes + 1)), out) ? -ERANGE : 0;
 }
 
+/* Bytes of the UTF-8 sequence that starts here, or 0. The shortest form only, no surrogates, up to U+10FFFF. */
+static size_t utf8_len(const unsigned char *p)
+{
+	static const struct {
+		unsigned char first_least, first_most, second_least, second_most;
+		size_t len;
+	} forms[] = {
+		{0x00, 0x7f, 0, 0, 1},		{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+		{0xe1, 0xec, 0x80, 0xbf, 3},	{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4},	{0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+	size_t i = 0, at = 2;
+
+	while (i < sizeof(forms) / sizeof(forms[0]) && (p[0] < forms[i].first_least || p[0] > forms[i].first_most))
+		i++;
+	if (i == sizeof(forms) / sizeof(forms[0]))
+		return 0;
+	if (forms[i].len > 1 && (p[1] < forms[i].second_least || p[1] > forms[i].second_most))
+		return 0;
+	while (at < forms[i].len && (p[at] & 0xc0) == 0x80) /* a NUL ends it, too */
+		at++;
+	return at < forms[i].len ? 0 : forms[i].len;
+}
+
+void text_clean(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p;) {
+		size_t len = utf8_len(p);
+
+		if (!len || *p < 0x20 || *p == 0x7f)
+			*p = '?';
+		else if (*p == 0xc2 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+		p += len ? len : 1;
+	}
+}
+
 bool text_starts(const char *text, const char *start)
 {
 	return !strncmp(text, start, strlen(start));

@@ -27,6 +27,9 @@ int text_to_u64(const char *text, uint64_t *out);
 /* The same with an optional suffix K, M, G, T (powers of 1024). */
 int text_to_size(const char *text, uint64_t *out);
 
+/* Makes text fit for a terminal, a log and JSON: control characters, C1 among them, and bytes that are no UTF-8 become '?'. */
+void text_clean(char *text);
+
 bool text_starts(const char *text, const char *start);
 bool text_ends(const char *text, const char *end);
 

@@ -24,11 +24,15 @@ static const char *text_of(json_t *image, const char *key)
 	return text ? text : "";
 }
 
-/* What came from outside goes to a terminal: nothing but printable characters. */
+/* What came from outside goes to a terminal. */
 static void print_clean(const char *text)
 {
-	for (; *text; text++)
-		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+	_cleanup_free_ char *copy = strdup(text);
+
+	if (!copy)
+		return;
+	text_clean(copy);
+	fputs(copy, stdout);
 }
 
 static void print_image(const char *store, json_t *image)

@@ -276,6 +276,8 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (!image)
 		return err_set(e, -ENOMEM, "no memory for an image");
 	image->text = strdup(link);
+	if (image->text)
+		text_clean(image->text);
 	r = image->text ? link_parse(&image->link, link, e) : err_set(e, -ENOMEM, "no memory for a link");
 	if (!r)
 		r = refuse_unsigned(image, o, e);

@@ -28,7 +28,7 @@ struct image {
 	struct manifest manifest; /* of an image in a store; else size 0 */
 	bool in_store;
 	bool verified;		  /* the link's key signed it */
-	char *text;		  /* the link as it was given; owned */
+	char *text;		  /* the link as it was given, fit to be shown (text_clean()); owned */
 	struct origin *origin;
 	struct cache *store, *cache;
 	struct blocks *blocks;

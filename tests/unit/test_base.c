@@ -69,6 +69,31 @@ static void test_err_shows_no_controls(void **state)
 	assert_string_equal(e.text, "a?[31mb?c?");
 }
 
+static void test_text_clean(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"plain", "plain"},
+		{"na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80", "na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80"},
+		{"a\tb\x1b[2J", "a?b?[2J"},
+		{"c1 \xc2\x9b" "2J, nbsp \xc2\xa0", "c1 ??2J, nbsp \xc2\xa0"},
+		{"\xff.img", "?.img"},
+		{"cut \xe2\x82", "cut ??"},
+		{"cut \xf0\x9f\x98", "cut ???"},
+		{"overlong \xc0\xaf \xe0\x80\xaf", "overlong ?? ???"},
+		{"surrogate \xed\xa0\x80", "surrogate ???"},
+		{"beyond \xf4\x90\x80\x80", "beyond ????"},
+		{"\xc3(", "?("},
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		char text[64];
+
+		strcpy(text, pairs[i][0]);
+		text_clean(text);
+		assert_string_equal(text, pairs[i][1]);
+	}
+}
+
 static void test_err_cuts_long_text(void **state)
 {
 	struct err e = ERR_INIT;
@@ -374,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_buf_printf_ends_with_nul),
 		cmocka_unit_test(test_err_collects),
 		cmocka_unit_test(test_err_shows_no_controls),
+		cmocka_unit_test(test_text_clean),
 		cmocka_unit_test(test_err_cuts_long_text),
 		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_base64_vectors),
