@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "disk/cloop.h"
+#include "disk/foreign.h"
 #include "disk/raw.h"
 #include "disk/store.h"
 #include "disk/versions.h"
@@ -276,6 +277,7 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (!image)
 		return err_set(e, -ENOMEM, "no memory for an image");
 	image->text = strdup(link);
+	image->memory_limit = o->memory_limit;
 	if (image->text)
 		text_clean(image->text);
 	r = image->text ? link_parse(&image->link, link, e) : err_set(e, -ENOMEM, "no memory for a link");
@@ -300,24 +302,26 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	return 0;
 }
 
-/* A plain file: raw, or a cloop whose inside is the disk. */
+/* A plain file: raw, or a cloop whose inside is the disk. One on a server may need memory twice: as it comes, and unpacked. */
 static int open_plain(struct image *image, struct source **out, struct err *e)
 {
 	struct source *file = NULL;
-	int r = image->origin ? http_source_open(&file, image->origin, MEMORY_LIMIT_DEFAULT / 2, e)
+	int r = image->origin ? http_source_open(&file, image->origin, image->memory_limit / 2, e)
 			      : file_source_open(&file, image->link.file, e);
+	int cloop;
 
 	if (r == -ENOENT && image->origin)
 		return err_add(e, "neither an image nor a file is there");
 	if (r < 0)
 		return r;
-	r = cloop_source_probe(file, e);
-	if (r > 0)
-		r = cloop_source_open(out, file, MEMORY_LIMIT_DEFAULT / 2, e);
-	else if (!r)
-		*out = file;
+	cloop = cloop_source_probe(file, e);
+	r = cloop > 0	? cloop_source_open(out, file, image->memory_limit / 2, e)
+	    : cloop < 0 ? cloop
+			: foreign_refuse(file, e);
 	if (r < 0)
 		source_close(file);
+	else if (!cloop)
+		*out = file;
 	return r;
 }
 

@@ -32,6 +32,7 @@ struct image {
 	struct origin *origin;
 	struct cache *store, *cache;
 	struct blocks *blocks;
+	size_t memory_limit;	  /* bytes of blocks in memory */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 };
 

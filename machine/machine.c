@@ -27,6 +27,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "disk/cloop.h"
+#include "disk/foreign.h"
 #include "disk/raw.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
@@ -115,7 +116,7 @@ static void remove_dir(struct machine *m)
 	free(m->dir);
 }
 
-/* A plain raw file needs no feed: the guest's kernel reads it itself. */
+/* A plain raw file needs no feed: the guest's kernel reads it itself. What is wrong with others, the feed says. */
 static bool is_raw_file(const char *link)
 {
 	struct source *file = NULL;
@@ -124,7 +125,7 @@ static bool is_raw_file(const char *link)
 
 	if (stat(link, &st) < 0 || !S_ISREG(st.st_mode) || file_source_open(&file, link, NULL) < 0)
 		return false;
-	raw = !cloop_source_probe(file, NULL);
+	raw = !cloop_source_probe(file, NULL) && !foreign_refuse(file, NULL);
 	source_close(file);
 	return raw;
 }

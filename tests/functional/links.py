@@ -67,6 +67,7 @@ about = json.loads(subprocess.run([INETBOOT, "info", "--json", "--cache", "cache
 check(about["verified"] is True and about["version"] == 2 and about["versions"] == [1, 2] and about["size"] == len(data), f"info: {about}")
 check("not checked" in run("info", f"{server.url}/image"), "info is silent about the missing key")
 check("404" in run("ls", f"{server.url}/nowhere", status=1), "ls of nothing")
+check("image  version 2" in run("ls", "--mirror", server.url, "http://127.0.0.1:1"), "ls does not ask the mirror")
 os.mkdir("empty")
 check("catalog.json" in run("ls", "empty", status=1), "ls of an empty folder")
 server.rules("/catalog.json login")
@@ -91,6 +92,17 @@ said = good(link, data, cache="pulled")
 check("in the cache" in said, f"silent about the missing server: {said}")
 text = run("info", "--cache", "pulled", link)
 check("good, by the link's key" in text, text)
+
+# Files in a form that is not read are named, with what to do; names that are no UTF-8 do no harm.
+for head, *words in (b"QFI\xfb", "qcow2", "qemu-img"), (b"\x1f\x8b\x08", "gzip", "unpack"), (bytes(257) + b"ustar", "tar", "publish"):
+    with open("foreign", "wb") as f:
+        f.write(head + bytes(5000))
+    bad("foreign", *words)
+os.rename("foreign", b"\xff")
+bad(b"\xff", "tar")
+with open(b"\xff", "wb") as f:
+    f.write(bytes(5000))
+check("5000" in run("info", "--json", b"\xff"), "info of a name that is no UTF-8")
 
 # An older version than the one seen is refused, unless asked for.
 os.rename("www/image/manifest.1", "www/image/manifest")
