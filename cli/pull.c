@@ -31,6 +31,18 @@ static int check_room(const struct image *image, const struct image_options *o, 
 	return 0;
 }
 
+/* A read does without a cache that cannot be written to; a pull is for nothing then. */
+static int check_kept(const struct image *image, const struct pull_result *result, struct err *e)
+{
+	struct cache_stats s;
+
+	cache_stats(image->cache, &s);
+	if (s.write_errors || (result->fetched && !s.stores))
+		return err_set(e, -EIO, "not all blocks could be written to %s: is the disk full, or the folder not yours to write to?",
+			cache_dir(image->cache));
+	return 0;
+}
+
 int cmd_pull(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
@@ -59,6 +71,8 @@ int cmd_pull(int argc, char **argv)
 		r = check_room(image, &v.o, &e);
 	if (!r)
 		r = pull_image(image, "pulling", false, &result, &e);
+	if (!r)
+		r = check_kept(image, &result, &e);
 	if (r < 0) {
 		err_add(&e, "cannot pull %s", argv[optind]);
 	} else {
