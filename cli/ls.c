@@ -103,6 +103,8 @@ int cmd_ls(int argc, char **argv)
 	url = store;
 	if (strstr(store, "://"))
 		r = origin_open(&origin, &url, 1, &v.o.origin, &e);
+	for (const char **mirror = v.mirrors; !r && origin && *mirror; mirror++)
+		r = origin_add(origin, *mirror, &e);
 	if (!r)
 		r = catalog_load(&catalog, store, origin, false, &e);
 	if (!r)
