@@ -23,6 +23,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "publish/ext4_times.h"
+#include "publish/other_files.h"
 #include "publish/tool.h"
 
 #define EXT4_BLOCK 4096u
@@ -85,8 +86,12 @@ static int check_image(
 		return -EIO;
 	backing = json_string_value(json_object_get(info, "backing-filename"));
 	if (backing)
-		log_warning("%s is built on %s, whose content is published too", path, backing);
+		err_set(e, -EPERM,
+			"%s is built on %s: make one file of both first, with qemu-img convert",
+			path, backing);
 	json_decref(info);
+	if (backing)
+		return -EPERM;
 	measure = ask_qemu_img("measure", format, path, e);
 	if (!measure)
 		return -EIO;
@@ -124,8 +129,11 @@ int convert_image(const char *path, const char *format, struct err *e)
 	struct workspace w;
 	/* qemu-img reads "nbd:..." and "json:..." as something else than a file. */
 	_cleanup_free_ char *real = realpath(path, NULL);
-	int r = real ? workspace_open(&w, e) : err_errno(e, "cannot find %s", path);
+	int r = real ? other_files_check(real, format, e)
+		     : err_errno(e, "cannot find %s", path);
 
+	if (!r)
+		r = workspace_open(&w, e);
 	if (r < 0)
 		return r;
 	r = convert_in(&w, real, format, e);
@@ -138,12 +146,22 @@ int convert_image(const char *path, const char *format, struct err *e)
 static struct {
 	uint64_t blocks, inodes; /* blocks of EXT4_BLOCK */
 	time_t newest;
+	dev_t device;
+	char mounted[4096]; /* a folder of another file system, or "" */
 } found;
 
 static int measure_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	uint64_t bytes = (uint64_t)st->st_size, allocated = (uint64_t)st->st_blocks * 512;
 
+	if (!ftw->level)
+		found.device = st->st_dev;
+	/* The mkfs tools would take it in. Only folders tell: overlayfs has files of several
+	 * devices. */
+	if (S_ISDIR(st->st_mode) && st->st_dev != found.device) {
+		snprintf(found.mounted, sizeof(found.mounted), "%s", path);
+		return -1;
+	}
 	found.inodes++;
 	if (S_ISDIR(st->st_mode))
 		found.blocks += bytes / EXT4_BLOCK + 2;
@@ -159,9 +177,14 @@ static int measure_one(const char *path, const struct stat *st, int kind, struct
 static int measure_tree(const char *tree, struct err *e)
 {
 	memset(&found, 0, sizeof(found));
-	if (nftw(tree, measure_one, 64, FTW_PHYS | FTW_MOUNT) < 0)
+	if (!nftw(tree, measure_one, 64, FTW_PHYS))
+		return 0;
+	if (!*found.mounted)
 		return err_errno(e, "cannot read all of %s", tree);
-	return 0;
+	return err_set(e, -EXDEV,
+		"%s is another file system than %s: unmount it, or publish a tar file made with tar "
+		"--one-file-system",
+		found.mounted, tree);
 }
 
 struct maker { /* one tree that becomes a file system */

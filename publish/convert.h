@@ -13,7 +13,8 @@
 const char *convert_probe(const void *head, size_t len);
 
 /* Has qemu-img write the disk of path, in that format. Returns a descriptor of the sparse raw
- * image, already without a name, or -errno. */
+ * image, already without a name, or -errno. An image that is built from other files than its own is
+ * refused (other_files.h). */
 int convert_image(const char *path, const char *format, struct err *e);
 
 /* Makes a file system ("ext4" or "erofs") of a folder or (is_tar) of a tar file. The same tree and
