@@ -1,5 +1,5 @@
 /* Files: see file.h. A temporary name is PATH.tmp.PID.N, opened with O_EXCL, so that concurrent writers of one path never
- * share one. */
+ * share one. Where such a name is taken, by who had the same process number and was killed, the next N is. */
 #include "base/file.h"
 
 #include <errno.h>
@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+
+#define TEMPORARY_TRIES 1000
 
 int file_pread(int fd, void *buf, size_t len, uint64_t offset)
 {
@@ -87,13 +89,10 @@ int file_pwrite(int fd, const void *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-int file_load(int dirfd, const char *path, struct buf *out, struct err *e)
+static int load(int fd, const char *path, struct buf *out, struct err *e)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	int r;
 
-	if (fd < 0)
-		return err_errno(e, "cannot open %s", path);
 	for (;;) {
 		size_t room = out->cap - out->len;
 		size_t want = room >= 65536 ? 65536 : room + 1; /* one byte more tells that the file is too large */
@@ -113,13 +112,65 @@ int file_load(int dirfd, const char *path, struct buf *out, struct err *e)
 	}
 }
 
+int file_load(int dirfd, const char *path, struct buf *out, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_errno(e, "cannot open %s", path) : load(fd, path, out, e);
+}
+
+int file_load_plain(int dirfd, const char *path, struct buf *out, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 && errno != ELOOP && errno != ENXIO)
+		return err_errno(e, "cannot open %s", path);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(e, -EBADMSG, "%s is no plain file", path);
+	return load(fd, path, out, e);
+}
+
+static int open_temporary(int dirfd, const char *path, char **name, mode_t mode)
+{
+	static atomic_uint counter;
+	int fd = -1;
+
+	for (int i = 0; i < TEMPORARY_TRIES && fd < 0; i++) {
+		free(*name);
+		*name = file_path("%s" FILE_TEMPORARY "%ld.%u", path, (long)getpid(), counter++);
+		if (!*name)
+			return -ENOMEM;
+		fd = openat(dirfd, *name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+		if (fd < 0 && errno != EEXIST)
+			break;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+/* Closes fd. */
 static int save_temporary(int fd, const void *data, size_t len, unsigned flags)
 {
 	int r = file_write(fd, data, len);
 
-	if (r < 0)
-		return r;
-	return flags & FILE_SYNC && fsync(fd) < 0 ? -errno : 0;
+	if (!r && flags & FILE_SYNC && fsync(fd) < 0)
+		r = -errno;
+	if (close(fd) < 0 && !r) /* network file systems report a full disk here */
+		r = -errno;
+	return r;
+}
+
+/* To a name that must be free. Few file systems lack both calls. */
+static int move_exclusive(int dirfd, const char *from, const char *to)
+{
+	if (!renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(dirfd, from, dirfd, to, 0) < 0)
+		return -errno;
+	unlinkat(dirfd, from, 0);
+	return 0;
 }
 
 static int sync_folder_of(int dirfd, const char *path)
@@ -137,31 +188,40 @@ static int sync_folder_of(int dirfd, const char *path)
 
 int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e)
 {
-	static atomic_uint counter;
-	_cleanup_free_ char *temporary = file_path("%s.tmp.%ld.%u", path, (long)getpid(), counter++);
-	_cleanup_close_ int fd = -1;
-	int r;
+	_cleanup_free_ char *temporary = NULL;
+	int fd = open_temporary(dirfd, path, &temporary, flags & FILE_PRIVATE ? 0600 : 0644), r;
 
-	if (!temporary)
-		return err_set(e, -ENOMEM, "no memory to write %s", path);
-	fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, flags & FILE_PRIVATE ? 0600 : 0644);
 	if (fd < 0)
-		return err_errno(e, "cannot create %s", temporary);
+		return err_set(e, fd, "cannot create %s: %s", temporary ? temporary : path, strerror(-fd));
 	r = save_temporary(fd, data, len, flags);
 	if (!r && flags & FILE_EXCLUSIVE)
-		r = linkat(dirfd, temporary, dirfd, path, 0) < 0 ? -errno : 0;
+		r = move_exclusive(dirfd, temporary, path);
 	else if (!r)
 		r = renameat(dirfd, temporary, dirfd, path) < 0 ? -errno : 0;
-	if (r < 0 || flags & FILE_EXCLUSIVE)
+	if (r < 0)
 		unlinkat(dirfd, temporary, 0);
-	if (!r && flags & FILE_SYNC)
+	else if (flags & FILE_SYNC)
 		r = sync_folder_of(dirfd, path);
 	return r < 0 ? err_set(e, r, "cannot write %s: %s", path, strerror(-r)) : 0;
+}
+
+static int make_folder(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (!mkdir(path, 0777))
+		return 0;
+	if (errno != EEXIST)
+		return err_errno(e, "cannot make the folder %s", path);
+	if (stat(path, &st) < 0)
+		return err_errno(e, "cannot look at %s", path);
+	return S_ISDIR(st.st_mode) ? 0 : err_set(e, -ENOTDIR, "%s is no folder", path);
 }
 
 int file_mkdirs(const char *path, struct err *e)
 {
 	_cleanup_free_ char *copy = strdup(path);
+	int r;
 
 	if (!copy)
 		return err_set(e, -ENOMEM, "no memory for a path");
@@ -171,8 +231,9 @@ int file_mkdirs(const char *path, struct err *e)
 		if (at && at != '/')
 			continue;
 		*p = 0;
-		if (*copy && mkdir(copy, 0777) < 0 && errno != EEXIST)
-			return err_errno(e, "cannot make the folder %s", copy);
+		r = *copy ? make_folder(copy, e) : 0;
+		if (r < 0)
+			return r;
 		*p = at;
 		if (!at)
 			return 0;

@@ -19,17 +19,20 @@ int file_pwrite(int fd, const void *data, size_t len, uint64_t offset);
 
 /* Appends a whole file to out (whose cap bounds it). path is relative to dirfd (AT_FDCWD as in openat). */
 int file_load(int dirfd, const char *path, struct buf *out, struct err *e);
+/* The same where others may have put something else there: a symbolic link, or what would block who opens it, is -EBADMSG. */
+int file_load_plain(int dirfd, const char *path, struct buf *out, struct err *e);
 
 enum file_save_flags {
 	FILE_SYNC = 1,	    /* the data and the name are on the disk when the call returns */
 	FILE_EXCLUSIVE = 2, /* -EEXIST if the name is taken */
 	FILE_PRIVATE = 4,   /* mode 0600 instead of 0644 */
 };
+#define FILE_TEMPORARY ".tmp." /* stands behind path in the names of temporary files; a kill may leave one */
 /* Writes a temporary file in path's folder and renames (or, with FILE_EXCLUSIVE, links) it to path: others see the old
  * content or the new one, never a part. The folder must exist. */
 int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e);
 
-/* mkdir -p, mode 0777 less the umask. Existing folders are fine. */
+/* mkdir -p, mode 0777 less the umask. Existing folders are fine; -ENOTDIR where a part of path is something else. */
 int file_mkdirs(const char *path, struct err *e);
 
 /* The base folder of the XDG specification: $variable/inetboot, or $HOME/fallback/inetboot. Allocated; NULL and e set

@@ -72,7 +72,7 @@ int block_file_load(int store_fd, const struct hash *hash, size_t len, struct bu
 	int r;
 
 	block_path(hash, path);
-	r = file_load(store_fd, path, &frame, e);
+	r = file_load_plain(store_fd, path, &frame, e);
 	if (r < 0)
 		return r == -EFBIG ? -EBADMSG : r;
 	if (file_bytes)

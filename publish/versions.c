@@ -28,7 +28,7 @@ static int load_manifest(struct store *s, const char *file, struct manifest *out
 	_cleanup_buf_ struct buf data = BUF_INIT(MANIFEST_MAX);
 	const char *message;
 	size_t len;
-	int r = file_load(s->fd, file, &data, e);
+	int r = file_load_plain(s->fd, file, &data, e);
 
 	if (!r)
 		r = signature_open(NULL, (const char *)data.data, data.len, &message, &len, e);
@@ -200,7 +200,7 @@ int store_signed_by(struct store *s, const char *file, const struct public_key *
 	_cleanup_buf_ struct buf data = BUF_INIT(MANIFEST_MAX);
 	const char *message;
 	size_t len;
-	int r = file_load(s->fd, file, &data, e);
+	int r = file_load_plain(s->fd, file, &data, e);
 
 	if (r < 0)
 		return r;
@@ -214,7 +214,7 @@ int store_image_key(struct store *s, const char *name, struct public_key *out, s
 {
 	_cleanup_free_ char *path = file_path("%s/key.pub", name);
 	_cleanup_buf_ struct buf text = BUF_INIT(4096);
-	int r = path ? file_load(s->fd, path, &text, e) : -ENOMEM;
+	int r = path ? file_load_plain(s->fd, path, &text, e) : -ENOMEM;
 
 	return r < 0 ? r : public_key_file_parse(out, (const char *)text.data, text.len, e);
 }

@@ -290,6 +290,38 @@ static void test_file_save_and_load(void **state)
 	assert_int_equal(count_entries("."), 2); /* no temporary file is left */
 }
 
+/* Who had our process number may have been killed in the middle. */
+static void test_file_save_passes_taken_names(void **state)
+{
+	char name[64];
+
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "f" FILE_TEMPORARY "%ld.%u", (long)getpid(), i);
+		assert_int_equal(close(open(name, O_CREAT | O_WRONLY, 0600)), 0);
+	}
+	assert_int_equal(file_save(AT_FDCWD, "f", "one", 3, 0, NULL), 0);
+	assert_int_equal(file_save(AT_FDCWD, "f", "two", 3, FILE_EXCLUSIVE, NULL), -EEXIST);
+	assert_int_equal(count_entries("."), 21);
+}
+
+static void test_file_load_plain(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(100);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(file_save(AT_FDCWD, "f", "one", 3, 0, &e), 0);
+	assert_int_equal(symlink("f", "link"), 0);
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	assert_int_equal(mkdir("folder", 0700), 0);
+	assert_int_equal(file_load_plain(AT_FDCWD, "f", &b, &e), 0);
+	assert_int_equal(b.len, 3);
+	assert_int_equal(file_load_plain(AT_FDCWD, "missing", &b, &e), -ENOENT);
+	assert_int_equal(file_load_plain(AT_FDCWD, "link", &b, &e), -EBADMSG);
+	assert_int_equal(file_load_plain(AT_FDCWD, "folder", &b, &e), -EBADMSG);
+	assert_int_equal(file_load_plain(AT_FDCWD, "fifo", &b, &e), -EBADMSG);
+	assert_string_equal(e.text, "fifo is no plain file");
+}
+
 /* A file that is larger than the cap is an error whatever the cap is, never a part of it. */
 static void test_file_load_respects_the_cap(void **state)
 {
@@ -336,6 +368,7 @@ static void test_mkdirs(void **state)
 	assert_true(S_ISDIR(st.st_mode));
 	assert_int_equal(file_save(AT_FDCWD, "f", "", 0, 0, &e), 0);
 	assert_int_equal(file_mkdirs("f/x", &e), -ENOTDIR);
+	assert_int_equal(file_mkdirs("f", &e), -ENOTDIR);
 	assert_non_null(strstr(e.text, "f"));
 }
 
@@ -409,6 +442,8 @@ int main(void)
 		cmocka_unit_test(test_sizes_for_people),
 		cmocka_unit_test(test_sha256_vectors),
 		in_folder(test_file_save_and_load),
+		in_folder(test_file_save_passes_taken_names),
+		in_folder(test_file_load_plain),
 		in_folder(test_file_load_respects_the_cap),
 		in_folder(test_file_positions),
 		in_folder(test_mkdirs),
