@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
@@ -242,7 +243,7 @@ static void print_result(
 
 static void on_signal(int number)
 {
-	pipeline_cancel();
+	cancel_request();
 }
 
 static int run(const struct publish_options *o)

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "publish/convert.h"
 
 #define HEAD_LEN 512
+#define PIPE_WAIT_MS 200 /* then the caller looks whether to go on */
 
 struct input {
 	int (*feed)(struct input *in, struct scanner *s, struct err *e);
@@ -25,6 +27,8 @@ struct input {
 	struct stat as_opened;
 	uint64_t size;     /* bytes of the disk, 0: not known */
 	uint64_t at;       /* bytes fed */
+	uint8_t head[HEAD_LEN]; /* of a pipe */
+	size_t head_len;
 	uint64_t data_end; /* file: the data that `at` lies in ends here */
 
 	struct cloop_head cloop;
@@ -103,31 +107,49 @@ static const char *what_is_it(const uint8_t *head, size_t len)
 	return cloop_probe(head, len) ? "cloop" : format;
 }
 
-static int feed_pipe(struct input *in, struct scanner *s, struct err *e)
+/* Looks at the beginning of a pipe, which may come in small pieces. */
+static int refuse_format(struct input *in, const uint8_t *piece, size_t len, struct err *e)
 {
 	const char *format;
+
+	if (len > HEAD_LEN - in->head_len)
+		len = HEAD_LEN - in->head_len;
+	if (!len)
+		return 0;
+	memcpy(in->head + in->head_len, piece, len);
+	in->head_len += len;
+	format = what_is_it(in->head, in->head_len);
+	return format ? err_set(e, -EINVAL,
+				"%s is a %s image: name the file, it cannot be read from a pipe",
+				in->path, format)
+		      : 0;
+}
+
+static int feed_pipe(struct input *in, struct scanner *s, struct err *e)
+{
+	struct pollfd ready = {.fd = in->fd, .events = POLLIN};
 	uint8_t *to;
 	size_t room;
 	ssize_t n;
-	int r = scanner_room(s, &to, &room, e);
+	int r = poll(&ready, 1, PIPE_WAIT_MS);
 
-	if (r < 0)
-		return r;
-	n = file_read(in->fd, to, room);
-	if (n < 0)
-		return err_set(e, (int)n, "cannot read %s: %s", in->path, strerror((int)-n));
-	format = in->at ? NULL : what_is_it(to, (size_t)n);
-	if (format)
-		return err_set(e, -EINVAL,
-			"%s is a %s image: name the file, it cannot be read from a pipe", in->path,
-			format);
-	in->at += (size_t)n;
-	r = scanner_fed(s, (size_t)n, e);
-	if (r < 0)
-		return r;
-	if ((size_t)n == room)
+	if (!r || (r < 0 && errno == EINTR))
 		return 1;
-	return in->at ? 0 : err_set(e, -ENODATA, "%s is empty", in->path);
+	r = scanner_room(s, &to, &room, e);
+	if (r < 0)
+		return r;
+	n = read(in->fd, to, room);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 1;
+	if (n < 0)
+		return err_errno(e, "cannot read %s", in->path);
+	if (!n)
+		return in->at ? 0 : err_set(e, -ENODATA, "%s is empty", in->path);
+	r = refuse_format(in, to, (size_t)n, e);
+	in->at += (size_t)n;
+	if (!r)
+		r = scanner_fed(s, (size_t)n, e);
+	return r < 0 ? r : 1;
 }
 
 static int load_cloop_block(struct input *in, struct err *e)

@@ -29,8 +29,8 @@ int input_open_raw(struct input **out, const char *path, struct err *e);
 /* Bytes of the disk; 0 where that shows only at the end (a pipe). */
 uint64_t input_size(const struct input *in);
 
-/* Feeds the scanner with what comes next: some MiB, or a hole of any length. 1: there may be more;
- * 0: that was all; -errno. A file that changes while it is read is an error. */
+/* Feeds the scanner with what comes next: some MiB, a hole of any length, or nothing where a pipe is
+ * silent for a while. 1: there may be more; 0: that was all; -errno. A file that changes while it is read is an error. */
 int input_feed(struct input *in, struct scanner *s, struct err *e);
 
 void input_close(struct input *in); /* NULL is fine; removes temporary files */

@@ -14,11 +14,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -52,13 +52,6 @@ struct pipeline {
 	bool ended;                      /* the reader puts no more */
 	struct err failure;
 };
-
-static atomic_bool cancelled;
-
-void pipeline_cancel(void)
-{
-	cancelled = true;
-}
 
 unsigned pipeline_default_jobs(void)
 {
@@ -141,6 +134,21 @@ static uint8_t *on_slab(void *context, const uint8_t *tail, size_t len, struct e
 	return b->slab;
 }
 
+/* A pipe may never fill another batch, which would find out too. */
+static bool stopped(struct pipeline *p, struct err *e)
+{
+	bool failed;
+
+	pthread_mutex_lock(&p->lock);
+	failed = p->failure.code;
+	pthread_mutex_unlock(&p->lock);
+	if (cancel_requested())
+		err_set(e, -EINTR, "interrupted");
+	else if (failed)
+		err_set(e, -ECANCELED, "stopped");
+	return e->code;
+}
+
 static void *run_reader(void *context)
 {
 	static const struct scanner_ops ops = {.piece = on_piece, .slab = on_slab};
@@ -151,7 +159,7 @@ static void *run_reader(void *context)
 
 	scanner_init(&s, &ops, p);
 	while (r > 0)
-		r = cancelled ? err_set(&e, -EINTR, "interrupted") : input_feed(p->in, &s, &e);
+		r = stopped(p, &e) ? e.code : input_feed(p->in, &s, &e);
 	if (!r)
 		r = scanner_end(&s, &e);
 	if (r < 0)

@@ -14,12 +14,9 @@
 
 /* Reads the input to its end and stores it. jobs: compressing threads, 1..PIPELINE_JOBS_MAX; memory
  * is about (2 * jobs + 2) * SCANNER_SLAB. progress may be NULL. tree: root, depth, size of what was
- * stored; chunks: entries of its index, holes included. -EINTR after pipeline_cancel(). */
+ * stored; chunks: entries of its index, holes included. -EINTR after cancel_request(). */
 int pipeline_run(struct input *in, struct block_writer *w, unsigned jobs, struct progress *progress,
 	struct tree *tree, uint64_t *chunks, struct err *e);
-
-/* Makes running and later calls fail with -EINTR. May be called from a signal handler. */
-void pipeline_cancel(void);
 
 /* Processors that this process may use. */
 unsigned pipeline_default_jobs(void);

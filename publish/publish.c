@@ -247,7 +247,7 @@ static int save_manifest(struct job *j, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for a path");
 	r = file_save(j->store.fd, numbered, file.data, file.len, FILE_SYNC | FILE_EXCLUSIVE, e);
 	if (!r)
-		r = file_save(j->store.fd, key, pub.data, pub.len, 0, e);
+		r = file_save(j->store.fd, key, pub.data, pub.len, FILE_SYNC, e);
 	return r < 0 ? r : file_save(j->store.fd, plain, file.data, file.len, FILE_SYNC, e);
 }
 

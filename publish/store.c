@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -24,6 +25,8 @@
 #define NOTE_FOLDER ".publishing"
 /* Clocks may be set while a publisher runs: so much older than its note may its blocks look. */
 #define CLOCK_SLACK (24 * 3600)
+/* For reading what others may have put there: no link is followed, and a FIFO does not block. */
+#define PLAIN (O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 
 static int open_folder(struct store *s, const char *path, struct err *e)
 {
@@ -86,7 +89,7 @@ static int open_or_make(struct store *s, const char *path, struct err *e)
 static int lock_file(int fd, int operation)
 {
 	while (flock(fd, operation) < 0)
-		if (errno != EINTR)
+		if (errno != EINTR || cancel_requested())
 			return -errno;
 	return 0;
 }
@@ -130,6 +133,8 @@ static int write_note(struct store *s, const char *what, struct err *e)
 	folder = openat(s->fd, NOTE_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (folder < 0)
 		return err_errno(e, "cannot open %s/" NOTE_FOLDER, s->path);
+	/* So that nobody sees it before it is locked, and takes it for that of a dead one. */
+	lock_file(folder, LOCK_EX);
 	s->note = openat(folder, s->id, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (s->note < 0)
 		return err_errno(e, "cannot write to %s/" NOTE_FOLDER, s->path);
@@ -169,12 +174,13 @@ static void note_field(const char *text, const char *key, char *out, size_t room
 static bool read_note(struct store *s, const char *id, struct note *out)
 {
 	_cleanup_free_ char *path = file_path(NOTE_FOLDER "/%s", id);
-	_cleanup_close_ int fd = path ? openat(s->fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd = path ? openat(s->fd, path, PLAIN) : -1;
 	char text[NOTE_MAX], boot[64], now[64];
 	struct stat st;
 	ssize_t n;
 
-	if (fd < 0 || strlen(id) != STORE_ID_LEN || fstat(fd, &st) < 0)
+	if (fd < 0 || strlen(id) != STORE_ID_LEN || fstat(fd, &st) < 0 ||
+		!S_ISREG(st.st_mode))
 		return false;
 	*out = (struct note){.time = st.st_mtime};
 	memcpy(out->id, id, STORE_ID_LEN + 1);
@@ -201,6 +207,8 @@ static int each_note(
 
 	if (!d && fd >= 0)
 		close(fd);
+	else if (d)
+		lock_file(fd, LOCK_SH);
 	while (!r && d && (at = readdir(d)))
 		if (at->d_name[0] != '.' && strcmp(at->d_name, s->id) &&
 			read_note(s, at->d_name, &note))
@@ -265,7 +273,7 @@ int store_lock_exclusive(struct store *s, struct err *e)
 
 void store_lock_shared(struct store *s)
 {
-	s->lock = openat(s->fd, ".lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	s->lock = openat(s->fd, ".lock", PLAIN);
 	if (s->lock >= 0)
 		lock_file(s->lock, LOCK_SH);
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -50,6 +51,7 @@ _Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int
 	int null = open("/dev/null", O_RDONLY);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpgid(0, 0); /* with all that it starts */
 	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
 		dup2(errors, 2) < 0)
 		_exit(126);
@@ -59,13 +61,17 @@ _Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int wait_for(pid_t pid)
+/* group: ends this process group where that is asked for; 0: none. */
+static int wait_for(pid_t pid, pid_t group)
 {
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0)
+	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return -errno;
+		if (group && cancel_requested())
+			kill(-group, SIGTERM);
+	}
 	return status;
 }
 
@@ -90,10 +96,15 @@ static const char *last_line(struct buf *text)
 
 	if (!text->data)
 		return "";
-	while (text->len && strchr("\n\r ", text->data[text->len - 1]))
-		text->data[--text->len] = 0;
-	start = strrchr((char *)text->data, '\n');
-	return start ? start + 1 : (char *)text->data;
+	for (;;) {
+		while (text->len && strchr("\n\r ", text->data[text->len - 1]))
+			text->data[--text->len] = 0;
+		start = strrchr((char *)text->data, '\n');
+		start = start ? start + 1 : (char *)text->data;
+		if (start == (char *)text->data || !strstr(start, "due to previous errors"))
+			return start;
+		text->len = (size_t)(start - (char *)text->data); /* how tar ends */
+	}
 }
 
 static int judge(const struct tool *t, int status, int errors, struct err *e)
@@ -105,6 +116,8 @@ static int judge(const struct tool *t, int status, int errors, struct err *e)
 		return err_set(e, status, "cannot run %s: %s", t->argv[0], strerror(-status));
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
+	if (cancel_requested())
+		return err_set(e, -EINTR, "interrupted");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return err_set(e, -ENOENT, "%s is missing: install the package %s", t->argv[0],
 			t->package);
@@ -124,12 +137,15 @@ int tool_run(const struct tool *t, struct err *e)
 
 	if (out < 0 || errors < 0)
 		return err_errno(e, "cannot make a file in memory");
+	if (cancel_requested())
+		return err_set(e, -EINTR, "interrupted");
 	pid = fork();
 	if (pid < 0)
 		return err_errno(e, "cannot start %s", t->argv[0]);
 	if (!pid)
 		run_child(t, parent, out, errors);
-	r = judge(t, wait_for(pid), errors, e);
+	setpgid(pid, pid); /* whoever comes first */
+	r = judge(t, wait_for(pid, pid), errors, e);
 	if (!r && t->output)
 		r = load_memory_file(out, t->output);
 	return r;
@@ -222,7 +238,7 @@ void workspace_close(struct workspace *w)
 	if (w->keep_open >= 0)
 		close(w->keep_open);
 	if (w->janitor > 0)
-		wait_for(w->janitor);
+		wait_for(w->janitor, 0);
 	free(w->path);
 	*w = (struct workspace)WORKSPACE_INIT;
 }

@@ -20,7 +20,7 @@ struct tool {
 };
 
 /* Runs it to its end. Where it fails, e names it and quotes the last line of its error output. It
- * is killed when this process dies. Call it while no other thread runs. */
+ * is killed when this process dies, and ended by cancel_request(): -EINTR. Call it while no other thread runs. */
 int tool_run(const struct tool *t, struct err *e);
 
 /* Fills argv with `more` (NULL-terminated) behind what is there. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """inetboot publish when the disk is full, when it is interrupted, when its image changes, and after a power failure."""
-import ctypes, signal, time
+import ctypes, fcntl, re, signal, termios
 from storelib import *
 
 need("zstd")
@@ -27,6 +27,38 @@ with open("slow", "wb") as feed:
 check(p.wait(60) == 1 and b"interrupted" in p.stderr.read(), "SIGTERM did not end it well")
 check(content("store/interrupted/manifest") == before and os.listdir("store/.publishing") == [], "an interrupted publish left traces")
 run("verify", "store")
+
+# Also while nothing comes from the pipe, while another program works, and while a lock is held elsewhere.
+
+
+def interrupt(image, ready, *args, **more):
+    p = subprocess.Popen([INETBOOT, "publish", image, "store", "--name", "interrupted", "--key", "key", *args], stderr=subprocess.PIPE, **more)
+    while not ready(p):
+        check(p.poll() is None, f"{image}: it ended before it could be interrupted")
+    p.send_signal(signal.SIGTERM)
+    check(p.wait(60) == 1 and b"nterrupted" in p.stderr.read(), f"{image}: SIGTERM did not end it well")
+    check(content("store/interrupted/manifest") == before and os.listdir("store/.publishing") == [], f"{image}: an interrupted publish left traces")
+
+
+def waits_for_lock(p):
+    return re.search(rf"-> FLOCK .* {p.pid} ", content("/proc/locks").decode())
+
+
+with open("slow", "r+b", buffering=0) as feed:
+    feed.write(b"x" * 1000)
+    interrupt("slow", lambda p: not struct.unpack("i", fcntl.ioctl(feed, termios.FIONREAD, bytes(4)))[0])
+os.mkdir("tmp")
+os.mkdir("bin")
+with open("bin/tar", "w") as f:
+    f.write("#!/bin/sh\n>tmp/started\nexec sleep 1000\n")
+os.chmod("bin/tar", 0o755)
+with open("some.tar", "wb") as f:
+    f.write(bytes(10240))
+interrupt("some.tar", lambda p: os.path.exists("tmp/started"), env={**os.environ, "PATH": f"{DIR}/bin:" + os.environ["PATH"], "TMPDIR": f"{DIR}/tmp"})
+check(os.listdir("tmp") == ["started"], "an interrupted conversion left its folder")
+with open("store/.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    interrupt("b.img", waits_for_lock)
 
 # An image that is written to meanwhile.
 make_image("changing.img", 64 << 20, 3)
