@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,6 +28,7 @@
 #define PATH_BYTES_MAX                                                                             \
 	512 /* of a request: the longest right one, a name and "/manifest.N", is far shorter */
 #define IDLE_SECONDS 60
+#define OTHER_DESCRIPTORS 32 /* that are no connections and not their files */
 
 struct server {
 	const struct store *store;
@@ -154,8 +156,10 @@ static struct MHD_Response *text_response(const char *text)
 	struct MHD_Response *r =
 		MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_PERSISTENT);
 
-	if (r)
+	if (r) {
 		MHD_add_response_header(r, "Content-Type", "text/plain; charset=utf-8");
+		MHD_add_response_header(r, "Cache-Control", "no-store");
+	}
 	return r;
 }
 
@@ -212,6 +216,31 @@ static struct MHD_Response *file_response(
 	return r;
 }
 
+/* A file that is there but cannot be opened now must not look missing: readers give up on those. */
+static struct MHD_Response *refusal(int error, unsigned *status)
+{
+	struct MHD_Response *r;
+
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EAGAIN:
+	case EIO:
+		*status = MHD_HTTP_SERVICE_UNAVAILABLE;
+		r = text_response("The file cannot be opened now.\n");
+		if (r)
+			MHD_add_response_header(r, "Retry-After", "1");
+		return r;
+	case EACCES:
+		*status = MHD_HTTP_FORBIDDEN;
+		return text_response("The server may not read this file.\n");
+	default:
+		*status = MHD_HTTP_NOT_FOUND;
+		return text_response("There is no such file in this store.\n");
+	}
+}
+
 static struct MHD_Response *find(
 	struct server *s, const char *path, const struct wish *w, unsigned *status)
 {
@@ -220,11 +249,13 @@ static struct MHD_Response *find(
 
 	if (!strcmp(path, "/"))
 		path = "/index.html";
-	*status = MHD_HTTP_NOT_FOUND;
-	if (path_valid(path))
-		fd = open_below(s->store->fd, path + 1);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return text_response("There is no such file in this store.\n");
+	if (!path_valid(path))
+		return refusal(ENOENT, status);
+	fd = open_below(s->store->fd, path + 1);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return refusal(errno, status);
+	if (!S_ISREG(st.st_mode))
+		return refusal(ENOENT, status);
 	return file_response(path, w, steal_fd(&fd), &st, status);
 }
 
@@ -234,8 +265,7 @@ static void log_request(
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const char *range = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
-	char host[INET6_ADDRSTRLEN] = "?", clean[PATH_BYTES_MAX + 1];
-	size_t n = 0;
+	char host[INET6_ADDRSTRLEN] = "?", line[PATH_BYTES_MAX + 128];
 
 	if (info && info->client_addr->sa_family == AF_INET)
 		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr, host,
@@ -243,11 +273,10 @@ static void log_request(
 	else if (info && info->client_addr->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
 			host, sizeof(host));
-	for (; path[n] && n < PATH_BYTES_MAX; n++)
-		clean[n] = (unsigned char)path[n] < 0x20 || path[n] == 0x7f ? '?' : path[n];
-	clean[n] = 0;
-	printf("%s %s %s %u%s%.60s\n", host, method, clean, status, range ? " " : "",
-		range ? range : "");
+	snprintf(line, sizeof(line), "%.16s %.*s %u%s%.60s", method, PATH_BYTES_MAX, path, status,
+		range ? " " : "", range ? range : "");
+	text_clean(line);
+	printf("%s %s\n", host, line);
 	fflush(stdout);
 }
 
@@ -327,6 +356,26 @@ static int listen_on(struct server *s, const struct server_options *o, struct er
 	return steal_fd(&fd);
 }
 
+/* Each connection may need a second descriptor, for its file. */
+static unsigned connection_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return SERVER_CONNECTIONS;
+	if (limit.rlim_cur < 2 * SERVER_CONNECTIONS + OTHER_DESCRIPTORS) {
+		limit.rlim_cur = 2 * SERVER_CONNECTIONS + OTHER_DESCRIPTORS;
+		if (limit.rlim_cur > limit.rlim_max)
+			limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= 2 * SERVER_CONNECTIONS + OTHER_DESCRIPTORS)
+		return SERVER_CONNECTIONS;
+	return limit.rlim_cur > OTHER_DESCRIPTORS + 2 * SERVER_THREADS
+		       ? (unsigned)(limit.rlim_cur - OTHER_DESCRIPTORS) / 2
+		       : SERVER_THREADS;
+}
+
 int server_start(struct server **out, const struct store *store, const struct server_options *o,
 	struct err *e)
 {
@@ -348,7 +397,7 @@ int server_start(struct server **out, const struct store *store, const struct se
 			(s->address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0),
 		0, NULL, NULL, answer, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
 		SERVER_THREADS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-		MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_LIMIT, connection_limit(), MHD_OPTION_END);
 	if (!s->daemon) {
 		close(fd);
 		return err_set(e, -EIO, "cannot start the server");

@@ -11,7 +11,7 @@
 #include "publish/store.h"
 
 #define SERVER_THREADS 2
-#define SERVER_CONNECTIONS 1024
+#define SERVER_CONNECTIONS 1024 /* fewer where the limit of open files is lower */
 
 struct server;
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """inetboot serve, python's http.server and nginx hand out the same store: the same bytes, whole and in ranges; what our server
 refuses; its head lines; its end."""
-import http.client, random as rnd, signal, socket, time, urllib.parse
+import http.client, random as rnd, resource, signal, socket, time, urllib.parse
 from storelib import *
 
 need("zstd", "nginx")
@@ -137,6 +137,32 @@ try:
     s.close()
     expect("after a client hung up", get(port, block)[2] == want)
 
+    # More clients than it may open files for: they wait, and nobody is told that a block is missing.
+    with open("store/packs", "wb") as f:
+        f.truncate(64 << 20)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    few = subprocess.Popen([INETBOOT, "serve", "store", "--port", "0"], stdout=subprocess.PIPE, preexec_fn=limit)
+    few_port = urllib.parse.urlsplit(few.stdout.readline().decode().split()[-1]).port
+    slow = [socket.create_connection(("127.0.0.1", few_port), timeout=60) for _ in range(60)]
+    for s in slow:
+        s.sendall(b"GET /packs HTTP/1.1\r\nHost: x\r\n\r\n")
+    statuses = []
+    for s in slow:
+        try:
+            statuses.append(s.recv(12))
+        except ConnectionError:
+            statuses.append(b"")
+        s.close()
+    few.terminate()
+    few.wait()
+    os.unlink("store/packs")
+    good = b"HTTP/1.1 200"
+    expect(f"with few descriptors: {set(statuses)}", set(statuses) <= {good, b""} and statuses.count(good) >= 16)
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(f"GET {block}?x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nRange: by\x1b[31mtes=1-2\r\n\r\n".encode())
+        while s.recv(65536):
+            pass
+
     # Published meanwhile: the new manifest at once, under another ETag.
     old = get(port, "/image/manifest")[1]["ETag"]
     make_image("a.img", 6 << 20, 2)
@@ -171,6 +197,7 @@ try:
     expect("it does not end cleanly while clients are connected", ours.wait(30) == 0)
     log.wait()
     expect("no log", f"127.0.0.1 GET {block} 206 bytes=1-5\n".encode() in content("log"))
+    expect("the log has control characters", b"by?[31mtes=1-2" in content("log") and b"\x1b" not in content("log"))
 finally:
     stop()
 done()
