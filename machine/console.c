@@ -23,7 +23,7 @@ int console_open(struct console *c, bool show, const char *log_path, struct err 
 	fcntl(c->slave, F_SETFD, FD_CLOEXEC);
 	fcntl(c->master, F_SETFL, O_NONBLOCK);
 	if (log_path) {
-		c->log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+		c->log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 		if (c->log < 0) {
 			err_errno(e, "cannot write the console to %s", log_path);
 			console_close(c);
@@ -60,9 +60,31 @@ int console_read(struct console *c, char *data, int room)
 	return (int)n;
 }
 
+bool console_listens(const struct console *c)
+{
+	return c->show && !c->input_ended && (c->raw || !c->typed_len);
+}
+
+bool console_typed(const struct console *c)
+{
+	return c->typed_len;
+}
+
+void console_pass_on(struct console *c)
+{
+	ssize_t n = write(c->master, c->typed, c->typed_len);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0)
+		n = (ssize_t)c->typed_len; /* nobody will take it any more */
+	c->typed_len -= (size_t)n;
+	memmove(c->typed, c->typed + n, c->typed_len);
+}
+
 int console_type(struct console *c)
 {
-	char typed[256];
+	char typed[sizeof(c->typed)];
 	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
 	int escapes = 0;
 
@@ -73,9 +95,11 @@ int console_type(struct console *c)
 	for (ssize_t i = 0; i < n; i++) {
 		if (c->raw && typed[i] == CONSOLE_ESCAPE)
 			escapes++;
-		else
-			file_write(c->master, &typed[i], 1);
+		else if (c->typed_len < sizeof(c->typed))
+			c->typed[c->typed_len++] = typed[i];
 	}
+	if (c->typed_len)
+		console_pass_on(c);
 	return escapes;
 }
 

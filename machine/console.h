@@ -3,6 +3,7 @@
 #define MACHINE_CONSOLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <termios.h>
 
 #include "base/err.h"
@@ -15,6 +16,8 @@ struct console {
 	bool show;	    /* on stdout, and stdin goes to the guest */
 	bool raw;	    /* our terminal is in raw mode */
 	bool input_ended;
+	char typed[256];    /* what the guest did not take yet */
+	size_t typed_len;
 	struct termios saved;
 };
 
@@ -24,11 +27,16 @@ int console_open(struct console *c, bool show, const char *log_path, struct err 
 /* Puts our terminal, where stdin is one, into raw mode; console_close() puts it back. */
 void console_take_terminal(struct console *c);
 
-/* Passes what the guest said on; data is what was read. Returns the bytes (0: nothing now), -EIO when the last writer is gone. */
+/* Passes what the guest said on; data is what was read. Returns the bytes (0: nothing now), -EIO when the last writer is gone.
+ * Waits where our own terminal or pipe does not take it. */
 int console_read(struct console *c, char *data, int room);
 
-/* Passes what was typed on. Returns how often the escape key was in it. */
+/* Reads what was typed, and passes it on. Returns how often the escape key was in it. Where a guest takes nothing, what a person types is
+ * dropped, so that the escape key is always heard; a pipe has to wait. */
 int console_type(struct console *c);
+bool console_listens(const struct console *c); /* is it time to read what was typed? */
+bool console_typed(const struct console *c);   /* is there something that the guest did not take yet? */
+void console_pass_on(struct console *c);       /* tries again */
 
 /* Our terminal has another size: tell the guest. */
 void console_resize(struct console *c);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "export/image_mount.h"
 
@@ -60,6 +62,25 @@ __attribute__((noreturn)) static void run(const char *link, const struct image_o
 	_exit(r < 0);
 }
 
+/* Waits for a report, or the end of the process. */
+static int wait_for_report(int fd, uint64_t until_ms, struct err *e)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	uint64_t now;
+	int r = 0;
+
+	while (!r) {
+		now = clock_ms();
+		if (until_ms && now >= until_ms)
+			return err_set(e, -ETIMEDOUT, "the disk was not there within the time limit");
+		/* A minute at most: poll() takes an int. */
+		r = poll(&wait, 1, until_ms && until_ms - now < 60000 ? (int)(until_ms - now) : 60000);
+		if (r < 0 && errno == EINTR)
+			r = 0;
+	}
+	return r < 0 ? err_errno(e, "cannot wait for the disk") : 0;
+}
+
 static int read_report(int fd, char **cmdline, struct err *e)
 {
 	_cleanup_free_ char *text = malloc(REPORT_MAX);
@@ -79,7 +100,7 @@ static int read_report(int fd, char **cmdline, struct err *e)
 	return r;
 }
 
-int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, struct err *e)
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, uint64_t until_ms, struct err *e)
 {
 	_cleanup_close_ int from = -1, to = -1;
 	int fds[2], r;
@@ -98,10 +119,19 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 		run(link, o, dir, to);
 	}
 	close(steal_fd(&to));
-	r = read_report(from, &f->cmdline, e);
+	r = wait_for_report(from, until_ms, e);
+	if (!r)
+		r = read_report(from, &f->cmdline, e);
 	if (r < 0)
 		feed_stop(f);
 	return r;
+}
+
+bool feed_ended(const struct feed *f)
+{
+	siginfo_t ended = {0};
+
+	return f->pid > 0 && !waitid(P_PID, (id_t)f->pid, &ended, WEXITED | WNOHANG | WNOWAIT) && ended.si_pid;
 }
 
 void feed_stop(struct feed *f)

@@ -3,6 +3,8 @@
 #ifndef MACHINE_FEED_H
 #define MACHINE_FEED_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -15,9 +17,12 @@ struct feed {
 	char *cmdline; /* what the manifest's first boot entry asks for, or NULL; owned */
 };
 
-/* Starts it, and waits until the disk is there (or its message why not). dir: an empty folder for the mount; it must outlive
+/* Starts it, and waits until the disk is there (or its message why not), -ETIMEDOUT where that is not before until_ms (clock_ms(); 0: no limit). dir: an empty folder for the mount; it must outlive
  * the feed. Call while the process has one thread. */
-int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, struct err *e);
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, uint64_t until_ms, struct err *e);
+
+/* Has it ended by itself? Then the guest's disk is gone. */
+bool feed_ended(const struct feed *f);
 
 /* Unmounts and ends it. Waits. */
 void feed_stop(struct feed *f);

@@ -41,6 +41,7 @@
 
 #define GRACE_MS 60000	    /* for an orderly shutdown */
 #define MCONSOLE_MS 3000    /* for the answer to one command */
+#define LAST_PIECES 256	    /* of the console, after the guest's end; a terminal holds less */
 #define CTRL_ALT_DEL_MS 5000 /* until it is sent again: early in a boot nobody listens to it */
 
 struct machine {
@@ -51,10 +52,11 @@ struct machine {
 	struct watch watch;
 	pid_t guest;
 	int signals;	  /* signalfd */
-	int guest_status; /* exit status of the keeper; -1 while it runs */
+	int guest_status; /* exit status of the keeper; negative while it runs */
 	uint64_t ending_ms, asked_ms; /* when it was first asked to end, and last; 0: not */
 	bool isolated;	  /* in namespaces of its own */
-	bool timed_out, killed;
+	uint64_t limit_ms; /* when the run's time is over; 0: never */
+	bool timed_out, killed, disk_gone;
 	json_t *disk_status;
 };
 
@@ -62,15 +64,16 @@ struct machine {
 static char *base_dir(struct err *e)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	/* The control socket's path below it must fit into 108 bytes. */
-	bool use = runtime && *runtime == '/' && strlen(runtime) < 60 && !access(runtime, W_OK);
+	/* The control socket's path below it must fit into 108 bytes, and User-Mode Linux gets paths as parts of words. */
+	bool use = runtime && *runtime == '/' && strlen(runtime) < 60 && !runtime[strcspn(runtime, " \t\n,:\"'\\")] && !access(runtime, W_OK);
 	char *dir = use ? file_path("%s/inetboot", runtime) : file_path("/tmp/inetboot-%u", geteuid());
 	struct stat st;
 
 	if (dir && (mkdir(dir, 0700) == 0 || errno == EEXIST) && !lstat(dir, &st) && S_ISDIR(st.st_mode) &&
 		st.st_uid == geteuid() && !(st.st_mode & 022))
 		return dir;
-	err_set(e, -EACCES, "cannot use the folder %s: it must be a folder that belongs to this user alone", dir ? dir : "");
+	err_set(e, -EACCES, "cannot use the folder %s: it must be a folder that belongs to this user alone; remove it, or set XDG_RUNTIME_DIR "
+		"to such a folder", dir ? dir : "");
 	free(dir);
 	return NULL;
 }
@@ -98,7 +101,7 @@ static int make_dir(struct machine *m, struct err *e)
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "guest/mconsole", "guest/pid"};
+	static const char *const files[] = {"initramfs", "raw", "overlay", "preload.so", "guest/mconsole", "guest/pid"};
 	static const char *const dirs[] = {"guest", "disk", "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
@@ -130,7 +133,7 @@ static bool is_raw_file(const char *link)
 	return raw;
 }
 
-/* A name of our own for a file that a person named: User-Mode Linux takes ',' and ':' for separators. Allocated. */
+/* A name of our own for a file whose name may be any: User-Mode Linux takes ',' and ':' for separators, the loader ':' and ' '. Allocated. */
 static char *own_name(struct machine *m, const char *path, const char *name, struct err *e)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
@@ -153,10 +156,24 @@ static int start_disk(struct machine *m, char **path, struct err *e)
 		*path = own_name(m, m->o->link, "raw", e);
 		return *path ? 0 : -EIO;
 	}
-	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, mount_point, e) : -ENOMEM;
+	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, mount_point, m->limit_ms, e) : -ENOMEM;
+	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
 	if (!r)
 		*path = strdup(m->feed.disk);
 	return r;
+}
+
+/* From here on the kernel's preload object has a name that the loader takes. */
+static int rename_preload(struct machine *m, struct uml_kernel *kernel, struct err *e)
+{
+	char *own;
+
+	if (!kernel->preload)
+		return 0;
+	own = own_name(m, kernel->preload, "preload.so", e);
+	free(kernel->preload);
+	kernel->preload = own;
+	return own ? 0 : -EIO;
 }
 
 static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
@@ -183,6 +200,8 @@ static int start_guest(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	r = initrd ? start_disk(m, &disk, e) : -ENOMEM;
+	if (!r)
+		r = rename_preload(m, &kernel, e);
 	if (!r)
 		r = initramfs_write(initrd, kernel.modules, e);
 	if (!r)
@@ -245,7 +264,6 @@ static void want_end(struct machine *m)
 static void read_signals(struct machine *m)
 {
 	struct signalfd_siginfo info;
-	int status;
 
 	while (read(m->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGWINCH)
@@ -253,23 +271,35 @@ static void read_signals(struct machine *m)
 		else if (info.ssi_signo != SIGCHLD)
 			want_end(m);
 	}
-	if (waitpid(m->guest, &status, WNOHANG) == m->guest)
-		m->guest_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static void read_console(struct machine *m)
+/* Who of them has ended? Also before the first signal is waited for: one may have come before they were taken. */
+static bool guest_runs(struct machine *m)
+{
+	if (!m->disk_gone && feed_ended(&m->feed)) {
+		log_error("the process that gives the guest its disk has ended: ending the guest");
+		m->disk_gone = true;
+		kill_guest(m);
+	}
+	m->guest_status = uml_wait(m->guest);
+	return m->guest_status == -EAGAIN;
+}
+
+/* One piece: a guest that never stops talking must not keep us from time and signals. */
+static bool read_console(struct machine *m)
 {
 	char data[4096];
-	int n;
+	int n = console_read(&m->console, data, sizeof(data));
 
-	while ((n = console_read(&m->console, data, sizeof(data))) > 0)
+	if (n > 0)
 		watch_output(&m->watch, data, (size_t)n);
+	return n > 0;
 }
 
 /* What time says: the limit of the run, the grace of a shutdown, asking again. Returns ms until it has something to say again. */
 static int keep_time(struct machine *m)
 {
-	uint64_t now = clock_ms(), limit = m->o->timeout_s ? m->watch.start_ms + m->o->timeout_s * 1000ULL : 0;
+	uint64_t now = clock_ms(), limit = m->limit_ms;
 
 	if (m->watch.until_seen && !m->ending_ms)
 		ask_to_end(m);
@@ -291,23 +321,26 @@ static int keep_time(struct machine *m)
 static void run_loop(struct machine *m)
 {
 	struct pollfd fds[3] = {
-		{.fd = m->console.master, .events = POLLIN},
+		{.fd = m->console.master},
 		{.fd = m->signals, .events = POLLIN},
-		{.fd = m->console.show ? STDIN_FILENO : -1, .events = POLLIN},
+		{.events = POLLIN},
 	};
 
-	while (m->guest_status < 0) {
+	while (guest_runs(m)) {
+		fds[0].events = (short)(POLLIN | (console_typed(&m->console) ? POLLOUT : 0));
+		fds[2].fd = console_listens(&m->console) ? STDIN_FILENO : -1;
 		if (poll(fds, 3, keep_time(m)) < 0 && errno != EINTR)
 			break;
-		if (fds[0].revents)
+		if (fds[0].revents & POLLOUT)
+			console_pass_on(&m->console);
+		if (fds[0].revents & ~POLLOUT)
 			read_console(m);
 		if (fds[2].revents && console_type(&m->console))
 			want_end(m);
-		if (m->console.input_ended)
-			fds[2].fd = -1;
 		read_signals(m);
 	}
-	read_console(m);
+	for (unsigned i = 0; i < LAST_PIECES && read_console(m); i++)
+		;
 }
 
 static void save_disk_status(struct machine *m)
@@ -330,6 +363,10 @@ static enum machine_end judge(struct machine *m, struct err *e)
 		err_set(e, -ETIMEDOUT, "the guest ran into the time limit of %u s", m->o->timeout_s);
 		return MACHINE_TIMEOUT;
 	}
+	if (m->disk_gone) {
+		err_set(e, -EIO, "the process that gave the guest its disk ended, and the guest with it");
+		return MACHINE_KILLED;
+	}
 	if (m->guest_status == 128 + SIGABRT) {
 		err_set(e, -EIO, "the guest's kernel panicked%s%s", w->reason[0] ? ": " : "", w->reason);
 		return MACHINE_PANIC;
@@ -341,7 +378,8 @@ static enum machine_end judge(struct machine *m, struct err *e)
 	if (!m->guest_status)
 		return MACHINE_CLEAN;
 	if (!w->kernel_ms) {
-		err_set(e, -EIO, "User-Mode Linux did not start (status %d); what it said stands above", m->guest_status);
+		err_set(e, -EIO, "User-Mode Linux did not start (status %d); the last that it said: %s", m->guest_status,
+			w->last[0] ? w->last : "nothing");
 		return MACHINE_NOT_STARTED;
 	}
 	err_set(e, -EIO, "User-Mode Linux ended with status %d", m->guest_status);
@@ -353,6 +391,7 @@ static json_t *milliseconds(uint64_t ms)
 	return ms ? json_integer((json_int_t)ms) : json_null();
 }
 
+/* However it ended, or a reader would take the report of an earlier run for this one's. */
 static void write_report(struct machine *m, enum machine_end end)
 {
 	static const char *const names[] = {"clean", "not started", "panic", "timeout", "killed"};
@@ -390,20 +429,18 @@ static int take_signals(struct machine *m, struct err *e)
 
 static enum machine_end run(struct machine *m, struct err *e)
 {
-	enum machine_end end;
-
 	if (make_dir(m, e) < 0 || console_open(&m->console, m->o->show, m->o->console_file, e) < 0 || start_guest(m, e) < 0)
-		return MACHINE_NOT_STARTED;
+		return m->timed_out ? MACHINE_TIMEOUT : MACHINE_NOT_STARTED;
 	if (take_signals(m, e) < 0) {
 		kill_guest(m);
 		return MACHINE_NOT_STARTED;
 	}
+	if (m->o->started)
+		m->o->started(m->o->context);
 	console_take_terminal(&m->console);
 	run_loop(m);
 	save_disk_status(m);
-	end = judge(m, e);
-	write_report(m, end);
-	return end;
+	return judge(m, e);
 }
 
 enum machine_end machine_run(const struct machine_options *o, struct err *e)
@@ -415,7 +452,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.guest = -1,
 		.feed.pid = -1,
 		.console = {.master = -1, .slave = -1, .log = -1},
-		.watch.until = o->until,
+		.watch = {.until = o->until, .start_ms = clock_ms()},
 	};
 	struct err why = ERR_INIT;
 	enum machine_end end;
@@ -423,9 +460,13 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	m.isolated = !namespaces_enter(&why);
 	if (!m.isolated)
 		log_debug("no namespaces of our own (%s): the mount is visible to others", why.text);
+	if (o->timeout_s)
+		m.limit_ms = m.watch.start_ms + o->timeout_s * 1000ULL;
 	end = run(&m, e);
 	console_close(&m.console);
+	write_report(&m, end);
 	feed_stop(&m.feed);
+	uml_end_orphans();
 	if (m.signals >= 0)
 		close(m.signals);
 	json_decref(m.disk_status);

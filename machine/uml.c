@@ -19,6 +19,7 @@
 #include "machine/resources.h"
 
 #define MODULES_DIR "/usr/lib/uml/modules"
+#define ORPHANS_MAX 100000 /* a guest's programs are processes here */
 #define ARGUMENTS_MAX 128 /* of a guest's kernel; a longer command line is refused */
 
 static char *find_in_path(const char *name)
@@ -87,7 +88,7 @@ int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e)
 			"with --kernel");
 	version = ask_version(k->path);
 	if (!version) {
-		err_set(e, -ENOEXEC, "%s is no User-Mode Linux kernel that runs here", k->path);
+		err_set(e, -ENOEXEC, "%s is no User-Mode Linux kernel that runs here (`%s --version` must print its version): name another one with --kernel", k->path, k->path);
 		uml_kernel_free(k);
 		return -ENOEXEC;
 	}
@@ -209,21 +210,29 @@ static void pin_to_one_cpu(void)
 		}
 }
 
-__attribute__((noreturn)) static void exec_guest(const struct uml_machine *m, char **argv, char **env)
+__attribute__((noreturn)) static void exec_guest(char **argv, char **env)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid();
-	ioctl(m->terminal, TIOCSCTTY, 0);
-	dup2(m->terminal, STDIN_FILENO);
-	dup2(m->terminal, STDOUT_FILENO);
-	dup2(m->terminal, STDERR_FILENO);
+	ioctl(STDIN_FILENO, TIOCSCTTY, 0);
 	pin_to_one_cpu();
 	execve(argv[0], argv, env);
 	dprintf(STDERR_FILENO, "inetboot: FAILED: cannot start %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
 
+/* The guest gets its console and no other file of ours, or of whoever started us. */
+static void keep_only_terminal(int terminal)
+{
+	dup2(terminal, STDIN_FILENO);
+	dup2(terminal, STDOUT_FILENO);
+	dup2(terminal, STDERR_FILENO);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+}
+
 /* The first process of the guest's namespace: when it ends, by itself or killed, the kernel ends all others in there, also those that a
- * panicked UML leaves behind. */
+ * panicked UML leaves behind. Where there is no namespace, the guest ends by its parent-death signal, and uml_end_orphans() ends the
+ * rest. */
 __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, char **argv, char **env)
 {
 	pid_t guest, ended;
@@ -231,10 +240,10 @@ __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, ch
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-guest");
+	keep_only_terminal(m->terminal);
 	guest = fork();
 	if (!guest)
-		exec_guest(m, argv, env);
-	close(m->terminal);
+		exec_guest(argv, env);
 	do
 		ended = waitpid(-1, &status, 0);
 	while (ended != guest && (ended > 0 || errno == EINTR));
@@ -250,7 +259,7 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 	build_arguments(&a, m);
 	if (a.full || !env)
 		r = err_set(e, -E2BIG, "the kernel's command line has more than %d words", ARGUMENTS_MAX);
-	/* Best effort: without it the keeper still ends the guest when it is asked to. */
+	/* Best effort: see run_keeper(). */
 	if (!r && unshare(CLONE_NEWPID) < 0)
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (!r) {
@@ -266,4 +275,32 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 	free(env);
 	free_arguments(&a);
 	return r;
+}
+
+int uml_wait(pid_t pid)
+{
+	int status;
+	pid_t ended = waitpid(pid, &status, WNOHANG);
+
+	if (ended != pid)
+		return ended < 0 && errno != EINTR ? -errno : -EAGAIN;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static pid_t first_child(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/children", "re");
+	int pid;
+
+	return f && fscanf(f, "%d", &pid) == 1 ? pid : 0;
+}
+
+void uml_end_orphans(void)
+{
+	pid_t pid;
+
+	for (unsigned i = 0; i < ORPHANS_MAX && (pid = first_child()) > 0; i++) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
 }

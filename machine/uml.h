@@ -22,7 +22,7 @@ void uml_kernel_free(struct uml_kernel *k);
 struct uml_machine {
 	const struct uml_kernel *kernel;
 	const char *initrd;
-	const char *disk;	/* path of the virtual disk; neither path may hold ',' or ':' */
+	const char *disk;	/* path of the virtual disk; no path here may hold white space, ',' or ':' */
 	const char *overlay;	/* path of the copy-on-write file, or NULL */
 	const char *dir;	/* folder for the control socket: DIR/guest/mconsole */
 	uint64_t memory;	/* bytes */
@@ -34,5 +34,11 @@ struct uml_machine {
 /* Starts it, pinned to one CPU, in a session and, where the kernel lets us, a process namespace of its own. The pid is that of a
  * process which ends when the guest does, with the guest's exit status (128 + signal where one ended it). */
 int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e);
+
+/* Has it ended? Its exit status; -EAGAIN while it runs. Does not wait. */
+int uml_wait(pid_t pid);
+
+/* Ends all children of this process, of which those of a guest without a namespace of its own become some when it ends. Waits. */
+void uml_end_orphans(void);
 
 #endif

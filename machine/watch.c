@@ -39,13 +39,30 @@ static void look(struct watch *w)
 		w->shut_down = true;
 }
 
+static void end_line(struct watch *w)
+{
+	look(w);
+	if (w->len)
+		memcpy(w->last, w->line, w->len + 1);
+	w->len = 0;
+}
+
+/* Forgets the first half of a line that is full, once it has been looked at. */
+static void make_room(struct watch *w)
+{
+	look(w);
+	w->len /= 2;
+	memmove(w->line, w->line + sizeof(w->line) - 1 - w->len, w->len);
+}
+
 void watch_output(struct watch *w, const char *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		if (data[i] == '\n') {
-			look(w);
-			w->len = 0;
-		} else if (data[i] && data[i] != '\r' && w->len < sizeof(w->line) - 1) {
+			end_line(w);
+		} else if (data[i] && data[i] != '\r') {
+			if (w->len == sizeof(w->line) - 1)
+				make_room(w);
 			w->line[w->len++] = data[i];
 		}
 	}

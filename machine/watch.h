@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WATCH_LINE 512 /* bytes of the present line that are looked at */
+#define WATCH_LINE 512 /* bytes of the present line that are looked at: of a longer one the end */
+#define WATCH_UNTIL_MAX (WATCH_LINE / 2)
 
 struct watch {
 	uint64_t start_ms;
@@ -16,6 +17,7 @@ struct watch {
 	const char *until; /* a text to wait for, or NULL */
 	bool until_seen;
 	char reason[WATCH_LINE]; /* the line of a panic or failure */
+	char last[WATCH_LINE];	 /* the last line with something on it */
 	char line[WATCH_LINE];
 	size_t len;
 };

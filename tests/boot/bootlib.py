@@ -109,12 +109,13 @@ def built_kernel():
 class Machine:
     """inetboot boot, as an ordinary user, with its console on pipes."""
 
-    def __init__(self, link, *args, kernel=None):
+    def __init__(self, link, *args, kernel=None, fds=()):
         kernel = kernel or built_kernel()
         more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
         self.report = f"report.{len(started)}"
         self.args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
-        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  pass_fds=fds)
         started.append(self.p)
         self.text = ""
         self.seen = 0
@@ -176,13 +177,13 @@ class Machine:
 
 
 def user_processes():
-    """Processes of guests that are alive: all in namespaces that end with their boot."""
+    """Processes of boots and their guests: all whose home is this test's."""
     out = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if USER.encode() in f.read() and int(pid) != os.getpid():
-                    out.append(pid)
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                if f"HOME={USER}".encode() in f.read().split(b"\0"):
+                    out.append(int(pid))
         except OSError:
             pass
     return out

@@ -49,11 +49,37 @@ nothing_left()
 m = Machine(link, "--until", "login: ")
 check(m.end()["login_ms"], "no login")
 
-# kill -9 of boot takes everything with it.
-m = Machine(link)
+# The guest gets none of our files, nor of those who started us. kill -9 of boot takes everything with it.
+secret = os.open("key", os.O_RDONLY)
+m = Machine(link, fds=(secret,))
 m.expect("inetboot: starting")
+machines = [p for p in user_processes() if b"umid=guest" in open(f"/proc/{p}/cmdline", "rb").read()]
+check(machines, "no process of the guest is found")
+for p in machines:
+    files = [os.readlink(f"/proc/{p}/fd/{fd}") for fd in os.listdir(f"/proc/{p}/fd")]
+    check(not [f for f in files if f.endswith(("/key", "/ptmx", "/dev/fuse"))], f"the guest has files that are not for it: {files}")
 m.p.kill()
 m.p.wait()
+nothing_left()
+
+# So does the end of the process that feeds the disk, with a message.
+m = Machine(link)
+m.expect("inetboot: starting")
+feeds = [p for p in user_processes() if any(os.readlink(f"/proc/{p}/fd/{fd}") == "/dev/fuse" for fd in os.listdir(f"/proc/{p}/fd"))]
+check(len(feeds) == 1, f"not one process feeds the disk: {feeds}")
+os.kill(feeds[0], signal.SIGKILL)
+check(m.end(status=5)["end"] == "killed" and "disk" in m.text.splitlines()[-1], "the end of the disk is not said")
+nothing_left()
+
+# A server that does not answer does not stop the time limit; a report is written of a start that fails, too.
+m = Machine(link.replace("http://127.0.0.1:", "http://127.0.0.1:1/"), "--timeout", "3", "--cache", "none")
+check(m.end(status=4)["end"] == "timeout", "not reported as a time limit")
+
+# A guest that never stops talking can be ended.
+m = Machine(link, "--append", "inetboot.init=/usr/bin/yes")
+m.expect("(?:y\r?\n){1000}")
+m.p.send_signal(signal.SIGTERM)
+m.end()
 nothing_left()
 
 # In the background.
