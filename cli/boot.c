@@ -1,20 +1,21 @@
 /* inetboot boot: an image in a machine, in this terminal or in the background. */
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "machine/machine.h"
+#include "machine/watch.h"
 
 #define MEMORY_DEFAULT (512ULL << 20)
 #define MEMORY_LEAST (64ULL << 20)
@@ -45,6 +46,8 @@ struct boot {
 	struct image_option_values image;
 	char append[4096];
 	bool detach;
+	struct background background;
+	char *background_console; /* owned */
 };
 
 static int add_append(struct boot *b, const char *words)
@@ -63,6 +66,18 @@ static int set_console(struct boot *b, const char *where)
 	b->o.show = !strcmp(where, "terminal");
 	if (!b->o.show && strcmp(where, "none"))
 		b->o.console_file = where;
+	return 0;
+}
+
+static int set_memory(struct boot *b, const char *value)
+{
+	struct sysinfo here;
+
+	if (text_to_size(value, &b->o.memory) < 0 || b->o.memory < MEMORY_LEAST)
+		return cli_usage("boot", "--memory takes a size of at least 64M, like 512M or 2G, not '%s'", value);
+	/* User-Mode Linux would try for very long. */
+	if (!sysinfo(&here) && b->o.memory / here.mem_unit > here.totalram)
+		return cli_usage("boot", "--memory %s is more than this machine has", value);
 	return 0;
 }
 
@@ -88,9 +103,7 @@ static int take_option(struct boot *b, int code, const char *value)
 	case OPT_ENGINE:
 		return strcmp(value, "uml") ? cli_usage("boot", "there is no engine %s; uml is the one there is", value) : 0;
 	case OPT_MEMORY:
-		if (text_to_size(value, &b->o.memory) < 0 || b->o.memory < MEMORY_LEAST)
-			return cli_usage("boot", "--memory takes a size of at least 64M, like 512M or 2G, not '%s'", value);
-		return 0;
+		return set_memory(b, value);
 	case OPT_OVERLAY:
 		b->o.overlay = value;
 		return 0;
@@ -110,6 +123,8 @@ static int take_option(struct boot *b, int code, const char *value)
 		b->o.timeout_s = (unsigned)number;
 		return 0;
 	case OPT_UNTIL:
+		if (!*value || strlen(value) >= WATCH_UNTIL_MAX)
+			return cli_usage("boot", "--until takes a text of 1 to %d bytes", WATCH_UNTIL_MAX - 1);
 		b->o.until = value;
 		return 0;
 	case OPT_REPORT:
@@ -123,40 +138,45 @@ static int take_option(struct boot *b, int code, const char *value)
 	}
 }
 
-/* Goes on in a child with its console in a file. The parent says where, and returns; the child gets -1. */
-static int detach(struct boot *b, char **console_file)
+/* The console's file of a machine in the background: what was named, or one by its process number. Made here, so that messages can go
+ * there, too. */
+static char *background_console(const char *named, struct err *e)
+{
+	_cleanup_free_ char *state = named ? NULL : file_xdg_dir("XDG_STATE_HOME", ".local/state", e);
+	_cleanup_free_ char *dir = state ? file_path("%s/machines", state) : NULL;
+
+	if (named)
+		return strdup(named);
+	return dir && !file_mkdirs(dir, e) ? file_path("%s/%ld.log", dir, (long)getpid()) : NULL;
+}
+
+/* The guest runs: tells whoever started us, who may stop waiting then. */
+static void tell_started(void *context)
+{
+	struct boot *b = context;
+
+	printf("%ld %s\n", (long)getpid(), b->o.console_file);
+	fflush(stdout);
+	log_info("its console is in that file; to shut it down: kill %ld", (long)getpid());
+	background_ready(&b->background, b->o.console_file);
+}
+
+/* Returns as background_start(). */
+static int detach(struct boot *b)
 {
 	struct err e = ERR_INIT;
-	_cleanup_free_ char *state = file_xdg_dir("XDG_STATE_HOME", ".local/state", &e);
-	_cleanup_free_ char *dir = state ? file_path("%s/machines", state) : NULL;
-	pid_t pid;
-	int null;
+	int r = background_start(&b->background);
 
-	if (!dir || file_mkdirs(dir, &e) < 0)
+	if (r >= 0)
+		return r;
+	b->background_console = background_console(b->o.console_file, &e);
+	if (!b->background_console)
 		return cli_fail(&e);
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0) {
-		err_errno(&e, "cannot go into the background");
-		return cli_fail(&e);
-	}
-	if (pid) {
-		if (b->o.console_file)
-			printf("%ld %s\n", (long)pid, b->o.console_file);
-		else
-			printf("%ld %s/%ld.log\n", (long)pid, dir, (long)pid);
-		fflush(stdout);
-		log_info("its console is in that file; to shut it down: kill %ld", (long)pid);
-		return EXIT_OK;
-	}
-	if (!b->o.console_file)
-		*console_file = file_path("%s/%ld.log", dir, (long)getpid());
-	setsid();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
+	b->o.console_file = b->background_console;
 	b->o.show = false;
-	return -1;
+	b->o.started = tell_started;
+	b->o.context = b;
+	return r;
 }
 
 int cmd_boot(int argc, char **argv)
@@ -179,7 +199,6 @@ int cmd_boot(int argc, char **argv)
 	};
 	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
 	struct boot b = {.o = {.memory = MEMORY_DEFAULT, .show = true}};
-	_cleanup_free_ char *console_file = NULL;
 	struct err e = ERR_INIT;
 	enum machine_end end;
 	int code, r;
@@ -200,16 +219,15 @@ int cmd_boot(int argc, char **argv)
 	b.o.link = argv[optind];
 	b.o.image = b.image.o;
 	if (b.detach) {
-		r = detach(&b, &console_file);
+		r = detach(&b);
 		if (r >= 0)
 			return r;
-		if (console_file)
-			b.o.console_file = console_file;
 	}
 	end = machine_run(&b.o, &e);
 	if (end != MACHINE_CLEAN) {
 		err_add(&e, "boot of %s", b.o.link);
 		cli_fail(&e);
 	}
+	free(b.background_console);
 	return statuses[end];
 }

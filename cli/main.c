@@ -1,9 +1,11 @@
 /* The program: finds the command and hands over. Options before the command are for all of them. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
@@ -38,7 +40,7 @@ static void print_help(FILE *f)
 
 int cli_fail(const struct err *e)
 {
-	log_error("%s", e->text[0] ? e->text : "failed, and nothing said why");
+	log_error("%s", e->text[0] ? e->text : "failed without a message: most likely there is no memory left");
 	return EXIT_FAILED;
 }
 
@@ -59,6 +61,18 @@ int cli_bad_option(const char *command, char **argv)
 	return cli_usage(command, "unknown option, or one without its value: %s", argv[optind - 1]);
 }
 
+/* A file that is opened must not become standard output because that was closed. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	enum log_level level = LOG_INFO;
@@ -66,6 +80,7 @@ int main(int argc, char **argv)
 	int at = 1;
 
 	opterr = 0; /* we say it ourselves */
+	open_standard_files();
 	signal(SIGPIPE, SIG_IGN);
 	for (; at < argc && argv[at][0] == '-'; at++) {
 		const char *option = argv[at];

@@ -1,12 +1,9 @@
 /* inetboot mount: the virtual disk as a file, for any program. Runs in the foreground unless told otherwise; in the background the
  * caller gets the prompt back when the mount answers. */
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "export/image_mount.h"
@@ -22,57 +19,15 @@ static const char help[] =
 
 struct mounting {
 	const char *link, *dir;
-	int ready_fd; /* somebody waits here for a byte; -1: nobody */
+	struct background background;
 };
-
-/* Whoever reads our output to its end must not wait for the mount's. A log in a file goes on. */
-static void let_go(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct stat st;
-
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		if (fd < 2 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-			dup2(null, fd);
-	if (null > 2)
-		close(null);
-}
 
 static void tell_ready(void *context)
 {
 	struct mounting *m = context;
 
 	log_info("%s is mounted at %s; end it with: fusermount3 -u %s", m->link, m->dir, m->dir);
-	if (m->ready_fd < 0)
-		return;
-	let_go();
-	if (write(m->ready_fd, "", 1) < 0)
-		log_debug("nobody waits for the mount");
-	close(m->ready_fd);
-}
-
-/* Forks the server; the parent returns its status when the mount is ready or has failed. In the child returns -1. */
-static int go_background(int *ready_fd)
-{
-	int fds[2], status;
-	char byte;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return EXIT_FAILED;
-	pid = fork();
-	if (pid < 0)
-		return EXIT_FAILED;
-	if (!pid) {
-		close(fds[0]);
-		setsid();
-		*ready_fd = fds[1];
-		return -1;
-	}
-	close(fds[1]);
-	if (read(fds[0], &byte, 1) == 1)
-		return EXIT_OK;
-	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+	background_ready(&m->background, NULL);
 }
 
 int cmd_mount(int argc, char **argv)
@@ -90,7 +45,7 @@ int cmd_mount(int argc, char **argv)
 	bool background = false;
 	struct image *image = NULL;
 	struct err e = ERR_INIT;
-	struct mounting m = {.ready_fd = -1};
+	struct mounting m = {.background.ready_fd = -1};
 	int code, r;
 
 	image_options_init(&v);
@@ -114,7 +69,7 @@ int cmd_mount(int argc, char **argv)
 	m.dir = where.dir = argv[optind + 1];
 	where.context = &m;
 	if (background) {
-		r = go_background(&m.ready_fd);
+		r = background_start(&m.background);
 		if (r >= 0)
 			return r;
 	}
