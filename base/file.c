@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 
+#define TEMPORARY ".tmp." /* then PID.N */
 #define TEMPORARY_TRIES 1000
 
 int file_pread(int fd, void *buf, size_t len, uint64_t offset)
@@ -138,7 +139,7 @@ static int open_temporary(int dirfd, const char *path, char **name, mode_t mode)
 
 	for (int i = 0; i < TEMPORARY_TRIES && fd < 0; i++) {
 		free(*name);
-		*name = file_path("%s" FILE_TEMPORARY "%ld.%u", path, (long)getpid(), counter++);
+		*name = file_path("%s" TEMPORARY "%ld.%u", path, (long)getpid(), counter++);
 		if (!*name)
 			return -ENOMEM;
 		fd = openat(dirfd, *name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -203,6 +204,19 @@ int file_save(int dirfd, const char *path, const void *data, size_t len, unsigne
 	else if (flags & FILE_SYNC)
 		r = sync_folder_of(dirfd, path);
 	return r < 0 ? err_set(e, r, "cannot write %s: %s", path, strerror(-r)) : 0;
+}
+
+bool file_is_temporary(const char *name)
+{
+	const char *at = strstr(name, TEMPORARY);
+	size_t pid, count;
+
+	if (!at || at == name)
+		return false;
+	at += strlen(TEMPORARY);
+	pid = strspn(at, "0123456789");
+	count = at[pid] == '.' ? strspn(at + pid + 1, "0123456789") : 0;
+	return pid && count && !at[pid + 1 + count];
 }
 
 static int make_folder(const char *path, struct err *e)

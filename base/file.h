@@ -27,10 +27,12 @@ enum file_save_flags {
 	FILE_EXCLUSIVE = 2, /* -EEXIST if the name is taken */
 	FILE_PRIVATE = 4,   /* mode 0600 instead of 0644 */
 };
-#define FILE_TEMPORARY ".tmp." /* stands behind path in the names of temporary files; a kill may leave one */
 /* Writes a temporary file in path's folder and renames (or, with FILE_EXCLUSIVE, links) it to path: others see the old
  * content or the new one, never a part. The folder must exist. */
 int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e);
+
+/* Is it the name of such a temporary file? One is left where its writer was killed. */
+bool file_is_temporary(const char *name);
 
 /* mkdir -p, mode 0777 less the umask. Existing folders are fine; -ENOTDIR where a part of path is something else. */
 int file_mkdirs(const char *path, struct err *e);

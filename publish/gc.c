@@ -3,6 +3,7 @@
  * is gone; interrupted in between, the next run finishes. */
 #include "publish/gc.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "publish/block_files.h"
 #include "publish/catalogue.h"
@@ -155,6 +157,35 @@ static int sweep_file(void *context, const char *path, const struct hash *hash, 
 	return 0;
 }
 
+/* With the exclusive lock nobody writes: what file_save() has left in a folder is of somebody who was killed. */
+static int sweep_folder(struct gc *g, const char *folder, struct err *e)
+{
+	int fd = openat(g->store.fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *at;
+
+	if (!d)
+		return err_errno(e, "cannot open %s", folder);
+	while ((at = readdir(d))) {
+		if (!file_is_temporary(at->d_name))
+			continue;
+		if (!g->o->dry_run && unlinkat(fd, at->d_name, 0) < 0)
+			return err_errno(e, "cannot remove %s/%s", folder, at->d_name);
+		g->out->other_removed++;
+	}
+	return 0;
+}
+
+static int sweep_folders(struct gc *g, const struct versions *v, struct err *e)
+{
+	int r = sweep_folder(g, ".", e);
+
+	for (size_t i = 0; !r && i < v->count; i++)
+		if (!i || !same_image(&v->list[i], &v->list[i - 1]))
+			r = sweep_folder(g, v->list[i].manifest.name, e);
+	return r;
+}
+
 static int run(struct gc *g, struct err *e)
 {
 	struct versions v = {0};
@@ -175,6 +206,8 @@ static int run(struct gc *g, struct err *e)
 		r = drop_versions(g, &v, e);
 	if (!r)
 		r = block_files_each(g->store.fd, sweep_file, g, e);
+	if (!r)
+		r = sweep_folders(g, &v, e);
 	if (!r && !g->o->dry_run)
 		r = catalogue_write(&g->store, e);
 	versions_free(&v);

@@ -293,15 +293,20 @@ static void test_file_save_and_load(void **state)
 /* Who had our process number may have been killed in the middle. */
 static void test_file_save_passes_taken_names(void **state)
 {
+	static const char *const others[] = {
+		"f", "f.tmp", "f.tmp.", "f.tmp.1", "f.tmp.1.", "f.tmp.1.x", "f.tmp.1.1x", ".tmp.1.1", "f.tmp..1"};
 	char name[64];
 
 	for (unsigned i = 0; i < 20; i++) {
-		snprintf(name, sizeof(name), "f" FILE_TEMPORARY "%ld.%u", (long)getpid(), i);
+		snprintf(name, sizeof(name), "f.tmp.%ld.%u", (long)getpid(), i);
+		assert_true(file_is_temporary(name));
 		assert_int_equal(close(open(name, O_CREAT | O_WRONLY, 0600)), 0);
 	}
 	assert_int_equal(file_save(AT_FDCWD, "f", "one", 3, 0, NULL), 0);
 	assert_int_equal(file_save(AT_FDCWD, "f", "two", 3, FILE_EXCLUSIVE, NULL), -EEXIST);
 	assert_int_equal(count_entries("."), 21);
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(file_is_temporary(others[i]));
 }
 
 static void test_file_load_plain(void **state)
