@@ -53,7 +53,6 @@ int cmd_gc(int argc, char **argv)
 	struct gc_options o = {0};
 	int c;
 
-	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
@@ -68,8 +67,7 @@ int cmd_gc(int argc, char **argv)
 			o.dry_run = true;
 			break;
 		default:
-			return cli_usage("gc", "unknown option, or one without its value: %s",
-				argv[optind - 1]);
+			return cli_bad_option("gc", argv);
 		}
 	}
 	if (argc - optind != 1)

@@ -66,10 +66,9 @@ int cmd_key(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int c;
 
-	opterr = 0;
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c != 'h')
-			return cli_usage("key", "unknown option %s", argv[optind - 1]);
+			return cli_bad_option("key", argv);
 		fputs(help, stdout);
 		return EXIT_OK;
 	}

@@ -272,15 +272,13 @@ int cmd_publish(int argc, char **argv)
 	if (!o)
 		return EXIT_FAILED;
 	o->level = PUBLISH_LEVEL_DEFAULT;
-	opterr = 0;
 	while ((c = getopt_long(argc, argv, "hn:k:l:j:", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(help, stdout);
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return usage(
-				"unknown option, or one without its value: %s", argv[optind - 1]);
+			return cli_bad_option("publish", argv);
 		r = take_option(o, c, optarg);
 		if (r)
 			return r;

@@ -93,7 +93,6 @@ int cmd_serve(int argc, char **argv)
 	uint64_t port;
 	int c, r;
 
-	opterr = 0;
 	while ((c = getopt_long(argc, argv, "ha:p:", options, NULL)) != -1) {
 		switch (c) {
 		case 'h':
@@ -112,8 +111,7 @@ int cmd_serve(int argc, char **argv)
 			o.log = true;
 			break;
 		default:
-			return cli_usage("serve", "unknown option, or one without its value: %s",
-				argv[optind - 1]);
+			return cli_bad_option("serve", argv);
 		}
 	}
 	if (argc - optind != 1)

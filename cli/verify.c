@@ -98,15 +98,13 @@ int cmd_verify(int argc, char **argv)
 	int c;
 
 	image_options_init(&v);
-	opterr = 0;
 	while ((c = getopt_long(argc, argv, "hj:", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(help, stdout);
 			return EXIT_OK;
 		}
 		if (c == '?')
-			return cli_usage("verify", "unknown option, or one without its value: %s",
-				argv[optind - 1]);
+			return cli_bad_option("verify", argv);
 		if (c == 'j' &&
 			(text_to_u64(optarg, &jobs) < 0 || !jobs || jobs > PIPELINE_JOBS_MAX))
 			return cli_usage("verify", "--jobs %s: it must be 1 to %d", optarg,
