@@ -1,5 +1,8 @@
 /* FUSE export on libfuse's low-level interface: see fuse.h. Inodes: 1 the folder, 2 `disk`, 3 `status`. The content never changes, so
- * names and attributes are valid for a day. */
+ * names and attributes are valid for a day.
+ *
+ * Nothing in this process may touch the mount: a process that is killed while it waits for an answer of its own stays for ever,
+ * and holds the connection open. So the loop is woken up by a signal, and the mount's device number is read from /proc. */
 #define FUSE_USE_VERSION 312
 #include "export/fuse.h"
 
@@ -7,18 +10,18 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/thread.h"
 
 #define INODE_DISK 2
 #define INODE_STATUS 3
@@ -27,12 +30,23 @@
 #define BACKGROUND 32	  /* the kernel's readahead requests at once */
 #define READ_MAX (1u << 20) /* bytes of one request: the kernel's own bound */
 #define READAHEAD_KB 1024 /* of the kernel, where we may set it */
+#define WAKE_MS 20
 
 struct fuse_export {
 	struct fuse_export_options o;
 	struct fuse_session *session;
 	char *dir;
 	bool mounted;
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t changed;
+	pthread_t loop;
+	bool running, ended;
+	struct status_text *texts; /* of open status files */
+};
+
+struct status_text {
+	struct status_text *prev, *next;
+	char *text;
 };
 
 static void fill_attr(const struct fuse_export *x, fuse_ino_t inode, struct stat *st)
@@ -110,19 +124,42 @@ static void op_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offs
 	fuse_reply_buf(req, out, used);
 }
 
+static void drop_text(struct fuse_export *x, struct status_text *t)
+{
+	pthread_mutex_lock(&x->lock);
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		x->texts = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	pthread_mutex_unlock(&x->lock);
+	free(t->text);
+	free(t);
+}
+
 static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct fuse_export *x = fuse_req_userdata(req);
-	char *text = x->o.status ? x->o.status(x->o.context) : strdup("{}\n");
+	struct status_text *t = calloc(1, sizeof(*t));
 
-	if (!text) {
+	if (t)
+		t->text = x->o.status ? x->o.status(x->o.context) : strdup("{}\n");
+	if (!t || !t->text) {
+		free(t);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	fi->fh = (uint64_t)(uintptr_t)text;
+	pthread_mutex_lock(&x->lock);
+	t->next = x->texts;
+	if (t->next)
+		t->next->prev = t;
+	x->texts = t;
+	pthread_mutex_unlock(&x->lock);
+	fi->fh = (uint64_t)(uintptr_t)t;
 	fi->direct_io = 1;
 	if (fuse_reply_open(req, fi) < 0)
-		free(text);
+		drop_text(x, t);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
@@ -140,7 +177,7 @@ static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 static void op_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 {
 	if (inode == INODE_STATUS)
-		free((void *)(uintptr_t)fi->fh);
+		drop_text(fuse_req_userdata(req), (struct status_text *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -225,15 +262,24 @@ static void read_disk(fuse_req_t req, struct fuse_export *x, size_t size, uint64
 		answer_read(req, offset, data, len, r, &e);
 }
 
+/* Of a copy: the file may be released as soon as the kernel has the answer, before the call that gives it returns. */
+static void read_status(fuse_req_t req, const struct status_text *t, size_t size, size_t offset)
+{
+	_cleanup_free_ char *copy = strdup(t->text);
+	size_t len = copy ? strlen(copy) : 0, from = offset < len ? offset : len;
+
+	if (copy)
+		fuse_reply_buf(req, copy + from, len - from < size ? len - from : size);
+	else
+		fuse_reply_err(req, ENOMEM);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	if (inode == INODE_DISK) {
 		read_disk(req, fuse_req_userdata(req), size < READ_MAX ? size : READ_MAX, (uint64_t)offset);
 	} else {
-		const char *text = (const char *)(uintptr_t)fi->fh;
-		size_t len = strlen(text), from = (size_t)offset < len ? (size_t)offset : len;
-
-		fuse_reply_buf(req, text + from, len - from < size ? len - from : size);
+		read_status(req, (struct status_text *)(uintptr_t)fi->fh, size, (size_t)offset);
 	}
 }
 
@@ -257,16 +303,56 @@ static const struct fuse_lowlevel_ops operations = {
 	.statfs = op_statfs,
 };
 
+/* Names in mountinfo have spaces and their like as \ooo. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (; *text; text++) {
+		if (text[0] == '\\' && strspn(text + 1, "01234567") >= 3) {
+			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			text += 3;
+		} else {
+			*to++ = *text;
+		}
+	}
+	*to = 0;
+}
+
+/* The device number of what is mounted at dir, without asking the mount. */
+static bool find_device(const char *dir, unsigned device[2])
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	size_t room = 0;
+	bool found = false;
+
+	while (f && getline(&line, &room, f) > 0) {
+		_cleanup_free_ char *at = NULL;
+		unsigned major, minor;
+
+		if (sscanf(line, "%*u %*u %u:%u %*s %ms", &major, &minor, &at) != 3)
+			continue;
+		unescape(at);
+		if (strcmp(at, dir) != 0)
+			continue;
+		device[0] = major;
+		device[1] = minor;
+		found = true; /* the last one lies on top */
+	}
+	return found;
+}
+
 /* The kernel reads 128 KiB ahead whatever is negotiated, until the mount's own setting is raised; that takes root. */
 static void raise_readahead(const char *dir)
 {
 	char path[96], value[16];
-	struct stat st;
+	unsigned device[2];
 	FILE *f;
 
-	if (stat(dir, &st) < 0)
+	if (!find_device(dir, device))
 		return;
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", device[0], device[1]);
 	snprintf(value, sizeof(value), "%d", READAHEAD_KB);
 	f = fopen(path, "we");
 	if (!f)
@@ -285,10 +371,13 @@ int fuse_export_open(struct fuse_export **out, const char *dir, const struct fus
 	if (!x)
 		return err_set(e, -ENOMEM, "no memory for a mount");
 	x->o = *o;
+	pthread_mutex_init(&x->lock, NULL);
+	clock_cond_init(&x->changed);
 	x->dir = realpath(dir, NULL);
 	if (!x->dir) {
-		free(x);
-		return err_errno(e, "cannot mount at %s", dir);
+		err_errno(e, "cannot mount at %s", dir);
+		fuse_export_close(x);
+		return e ? e->code : -ENOENT;
 	}
 	if (access("/dev/fuse", R_OK | W_OK) < 0) {
 		err_errno(e, "cannot mount: /dev/fuse cannot be used by this user (load the module fuse, or give access to the device)");
@@ -307,29 +396,47 @@ int fuse_export_open(struct fuse_export **out, const char *dir, const struct fus
 	return 0;
 }
 
-static void *raise_thread(void *arg)
+static void wake_up(int number)
 {
-	raise_readahead(arg);
-	return NULL;
+}
+
+/* fuse_export_stop() wakes this thread up by SIGUSR2: libfuse waits where a signal interrupts. */
+static void note_running(struct fuse_export *x, bool running)
+{
+	struct sigaction action = {.sa_handler = wake_up};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	if (running) {
+		sigaction(SIGUSR2, &action, NULL);
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	}
+	pthread_mutex_lock(&x->lock);
+	x->loop = pthread_self();
+	x->running = running;
+	x->ended = !running;
+	pthread_cond_broadcast(&x->changed);
+	pthread_mutex_unlock(&x->lock);
 }
 
 int fuse_export_run(struct fuse_export *x, struct err *e)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	pthread_t helper; /* its stat() is answered by the loop */
-	bool have_helper = !thread_start(&helper, raise_thread, x->dir);
 	int r;
 
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, THREADS);
 	fuse_loop_cfg_set_idle_threads(config, 8);
+	if (x->o.bulk)
+		raise_readahead(x->dir);
+	note_running(x, true);
 	r = fuse_session_loop_mt(x->session, config);
+	note_running(x, false);
 	fuse_loop_cfg_destroy(config);
 	disk_cancel(x->o.disk);
 	fuse_session_unmount(x->session);
 	x->mounted = false;
-	if (have_helper)
-		pthread_join(helper, NULL);
 	return r < 0 ? err_set(e, r, "the FUSE connection failed: %s", strerror(-r)) : 0;
 }
 
@@ -337,12 +444,13 @@ void fuse_export_stop(struct fuse_export *x)
 {
 	disk_cancel(x->o.disk);
 	fuse_session_exit(x->session);
-	/* The loop's threads sit in read(): one request wakes them up. */
-	{
-		struct statvfs st;
-
-		statvfs(x->dir, &st);
+	pthread_mutex_lock(&x->lock);
+	while (!x->ended) {
+		if (x->running)
+			pthread_kill(x->loop, SIGUSR2);
+		clock_cond_wait(&x->changed, &x->lock, clock_ms() + WAKE_MS); /* it may not have been waiting yet */
 	}
+	pthread_mutex_unlock(&x->lock);
 }
 
 void fuse_export_close(struct fuse_export *x)
@@ -353,6 +461,10 @@ void fuse_export_close(struct fuse_export *x)
 		fuse_session_unmount(x->session);
 	if (x->session)
 		fuse_session_destroy(x->session);
+	while (x->texts)
+		drop_text(x, x->texts);
+	pthread_cond_destroy(&x->changed);
+	pthread_mutex_destroy(&x->lock);
 	free(x->dir);
 	free(x);
 }

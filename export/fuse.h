@@ -30,7 +30,8 @@ int fuse_export_open(struct fuse_export **out, const char *dir, const struct fus
 /* Serves until the file system is unmounted or fuse_export_stop() is called. 0 or -errno. */
 int fuse_export_run(struct fuse_export *x, struct err *e);
 
-/* Ends fuse_export_run(). Any thread, not from a signal handler. */
+/* Ends fuse_export_run(), which must be running or about to, and waits for its loop. Another thread, not a signal handler. Takes
+ * SIGUSR2 for itself. */
 void fuse_export_stop(struct fuse_export *x);
 
 /* Unmounts if it is still mounted, frees. fuse_export_run() must have returned. */

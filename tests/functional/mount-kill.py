@@ -35,6 +35,9 @@ for round in range(100):
     else:
         readers = []
     time.sleep(rng.random() * 0.06)
+    if round % 3 == 0:  # in the middle of a proper end
+        m.process.terminate()
+        time.sleep(rng.random() * 0.004)
     m.process.kill()
     m.process.wait()
     for reader in readers:

@@ -152,7 +152,11 @@ class Mount:
     def clear(self):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                print("failed: a mount cannot be killed:", self.said(), file=sys.stderr)
+                os._exit(1)
         while is_fuse(self.dir):
             subprocess.run(["fusermount3", "-uzq", self.dir], timeout=SECONDS, check=True)
         self.stderr.close()
