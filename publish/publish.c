@@ -50,6 +50,39 @@ static int load_key(struct job *j, struct err *e)
 	return 0;
 }
 
+static void time_now(char out[32])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* What people gave goes into a manifest that nobody gets: better refused now than when all is stored. */
+static int check_texts(const struct publish_options *o, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
+	struct boot_entry boot[MANIFEST_BOOT_MAX] = {0}; /* all strings are borrowed */
+	struct manifest m = {.version = 1,
+		.image = {.size = 1, .depth = 1, .root.bytes = {1}},
+		.chunks = 1,
+		.boot = boot,
+		.boot_count = o->boot_count,
+		.mirrors = (char **)o->mirrors,
+		.mirror_count = o->mirror_count};
+
+	for (size_t i = 0; i < o->boot_count; i++) {
+		boot[i].title = (char *)(o->boot[i].title ? o->boot[i].title : o->name);
+		boot[i].type = (char *)(o->boot[i].type ? o->boot[i].type : "uml");
+		boot[i].cmdline = (char *)o->boot[i].cmdline;
+	}
+	snprintf(m.name, sizeof(m.name), "%s", o->name);
+	snprintf(m.expires, sizeof(m.expires), "%s", o->expires);
+	time_now(m.created);
+	return manifest_encode(&m, &text, e);
+}
+
 static int check_options(const struct publish_options *o, struct err *e)
 {
 	if (!link_name_valid(o->name))
@@ -57,7 +90,7 @@ static int check_options(const struct publish_options *o, struct err *e)
 			"%s is no name for an image: use letters, digits, '.', '_' and '-', at "
 			"most %d, the first a letter or digit",
 			o->name, LINK_NAME_MAX);
-	return 0;
+	return check_texts(o, e);
 }
 
 /* Did our key sign the newest of these versions? */
@@ -193,15 +226,6 @@ static int put_disk(struct job *j, struct err *e)
 	if (!r && m->image.size > MANIFEST_SIZE_MAX)
 		r = err_set(e, -EFBIG, "%s is larger than any disk", j->o->image);
 	return r < 0 ? r : filesystem_detect(read_disk, &reader, m->image.size, m->filesystem, e);
-}
-
-static void time_now(char out[32])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
 /* Would m say anything new? Compares texts with what must differ made equal. */

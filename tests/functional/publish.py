@@ -94,6 +94,12 @@ for size in (5, 20000):
 with open("kernel", "wb") as f:
     f.write(b"\x7fELF" + os.urandom(300000))
 make_image("initrd", 700000, 3)
+# What cannot be said in a manifest is refused before anything is stored.
+for option, value, why in (("--title", "", "title"), ("--title", "a\x1b[2J", "title"), ("--cmdline", "a\nb", "cmdline"),
+                           ("--mirror", "http://user@host/", "mirrors"), ("--mirror", "http://", "mirrors"), ("--title", b"\xff", "UTF-8")):
+    text = publish("full.img", "never", option, value, store="unmade", status=1)
+    check(why in text and not os.path.exists("unmade"), f"{option} {value}: {text}")
+
 publish("full.img", "boots", "--kernel", "kernel", "--title", "One <&>", "--initrd", "initrd", "--cmdline", "quiet",
         "--title", "Two", "--type", "xen", "--kernel", "initrd", "--module", "kernel", "--module", "initrd",
         "--mirror", "http://m.example/s", "--expires", "2030-01-01T00:00:00Z")
