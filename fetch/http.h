@@ -33,8 +33,8 @@ struct http_transfer;
 struct http_options {
 	const char *proxy;          /* NULL: from the environment */
 	const char *cacert;         /* NULL: the system's */
-	const char *const *headers; /* NULL-terminated, or NULL. Sent to the host of the URL only,
-				       not along redirects to others */
+	const char *const *headers; /* NULL-terminated, or NULL. Sent to the host of the URL (or of
+				       `home`) only, not along redirects to others */
 	bool netrc;
 	unsigned connect_ms; /* for name, connection and TLS handshake */
 	unsigned stall_ms;   /* a transfer slower than 1 kB/s over this time ends */
@@ -45,6 +45,8 @@ int http_open(struct http **out, const struct http_options *o, struct err *e);
 
 struct http_request {
 	const char *url;      /* http or https; copied */
+	const char *home;     /* URL whose scheme, host and port get people's headers; NULL: url;
+				 copied */
 	uint64_t offset, len; /* a byte range; len 0: the whole resource */
 	const char *if_range; /* strong ETag, or NULL; copied */
 	size_t max;           /* bytes of body; a longer one ends the transfer */

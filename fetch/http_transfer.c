@@ -3,7 +3,8 @@
  *
  * libcurl is not asked to follow redirects: it would send the headers that people gave for their
  * private store (tokens) to any host that the store redirects to. Here they go to the scheme, host
- * and port of the first URL only.
+ * and port of the store only, and not to mirrors that a manifest names. A login from ~/.netrc is
+ * for a host, whatever leads there, but a redirect from https to http does not carry it.
  *
  * libcurl's low-speed limit is not used either: it knows whole seconds, and averages. The speed is
  * taken over windows of stall_ms that start when the request is sent; name resolution, connection
@@ -39,9 +40,10 @@ struct http_transfer *transfer_new(const struct http_request *rq)
 		return NULL;
 	t->rq = *rq;
 	t->rq.url = strdup(rq->url);
+	t->rq.home = strdup(rq->home ? rq->home : rq->url);
 	t->rq.if_range = rq->if_range ? strdup(rq->if_range) : NULL;
 	t->answer.body.cap = rq->len ? rq->len : rq->max;
-	if (!t->rq.url || (rq->if_range && !t->rq.if_range)) {
+	if (!t->rq.url || !t->rq.home || (rq->if_range && !t->rq.if_range)) {
 		transfer_free(t);
 		return NULL;
 	}
@@ -55,6 +57,7 @@ void transfer_free(struct http_transfer *t)
 	buf_free(&t->answer.body);
 	curl_slist_free_all(t->headers);
 	free((char *)t->rq.url);
+	free((char *)t->rq.home);
 	free((char *)t->rq.if_range);
 	free(t->at);
 	free(t);
@@ -174,7 +177,7 @@ static bool make_headers(struct http_transfer *t, const struct http_settings *s)
 		snprintf(line, sizeof(line), "If-Range: %s", t->rq.if_range);
 		ok = add_header(&t->headers, line);
 	}
-	if (!t->at || same_origin(t->at, t->rq.url))
+	if (s->headers && same_origin(t->at ? t->at : t->rq.url, t->rq.home))
 		for (const struct curl_slist *h = s->headers; ok && h; h = h->next)
 			ok = add_header(&t->headers, h->data);
 	return ok;
@@ -213,6 +216,7 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 {
 	const char *url = t->at ? t->at : t->rq.url;
 	CURL *easy = t->easy;
+	bool netrc = s->netrc && (text_starts(url, "https:") || text_starts(t->rq.url, "http:"));
 
 	memset(&t->head, 0, sizeof(t->head));
 	t->judged = t->over = t->dropped = false;
@@ -242,7 +246,7 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, t->rq.new_connection ? 1L : 0L);
 	curl_easy_setopt(
-		easy, CURLOPT_NETRC, (long)(s->netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED));
+		easy, CURLOPT_NETRC, (long)(netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED));
 	if (s->proxy)
 		curl_easy_setopt(easy, CURLOPT_PROXY, s->proxy);
 #if LIBCURL_VERSION_NUM >= 0x075700

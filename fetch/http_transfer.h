@@ -27,7 +27,7 @@ struct http_transfer {
 	bool abandoned;            /* by http_finish(): the loop frees it; under the loop's lock */
 	pthread_cond_t *waiter;    /* under the loop's lock */
 
-	struct http_request rq;    /* url and if_range are owned; constant */
+	struct http_request rq;    /* url, home and if_range are owned; constant */
 	struct http_answer answer; /* the loop's until TRANSFER_DONE, then the caller's */
 
 	/* The loop's alone. */

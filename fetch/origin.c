@@ -388,6 +388,7 @@ static int ask(struct quest *q, size_t i, struct http_answer *a)
 		file_path("%s%s%s", o->mirrors[i]->url, *rq->path ? "/" : "", rq->path);
 	struct http_request hr = {
 		.url = url,
+		.home = o->mirrors[0]->url,
 		.offset = rq->offset,
 		.len = rq->len,
 		.if_range = rq->if_range,

@@ -30,7 +30,8 @@ struct origin;
 struct origin_options {
 	const char *proxy;	    /* NULL: from the environment */
 	const char *cacert;	    /* NULL: the system's */
-	const char *const *headers; /* "Name: value", NULL-terminated array; NULL: none. Not sent to other hosts on redirects */
+	const char *const *headers; /* "Name: value", NULL-terminated array; NULL: none. For the host of the first URL only: neither
+					mirrors elsewhere get them nor where redirects lead */
 	bool netrc;		    /* look into ~/.netrc */
 	unsigned timeout_ms;	    /* for a whole request with its retries; 0: without limit */
 	unsigned connect_ms;	    /* for one connection; 0: 10000 */

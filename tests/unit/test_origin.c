@@ -448,6 +448,31 @@ static void once(void **state)
 
 /* ---- two mirrors ---- */
 
+/* What people give for their store is not for mirrors that its manifest names. */
+static void headers_stay_at_home(void **state)
+{
+	static const char *const headers[] = {"Authorization: Bearer abc", NULL};
+	struct origin_options options = {.headers = headers, .timeout_ms = 5000};
+	const char *url = a.url;
+	struct origin *o;
+	json_t *log, *sent;
+
+	server_rules(&a, "* status code=404", NULL);
+	server_rules(&b, NULL);
+	assert_int_equal(origin_open(&o, &url, 1, &options, NULL), 0);
+	assert_int_equal(origin_add(o, b.url, NULL), 0);
+	assert_int_equal(get(o, (struct origin_request){0}, NULL), 0);
+	origin_close(o);
+	for (int i = 0; i < 2; i++) {
+		log = server_log(i ? &b : &a);
+		assert_int_equal(json_array_size(json_object_get(log, "requests")), 1);
+		sent = json_object_get(
+			json_array_get(json_object_get(log, "requests"), 0), "headers");
+		assert_int_equal(json_object_get(sent, "authorization") == NULL, i);
+		json_decref(log);
+	}
+}
+
 static void other_mirror_helps(void **state)
 {
 	static const char *const rules[] = {"* stall", "* stall at=500", "* reset",
@@ -616,6 +641,7 @@ int main(void)
 		cmocka_unit_test(canceled),
 		cmocka_unit_test(gone_and_back),
 		cmocka_unit_test(once),
+		cmocka_unit_test(headers_stay_at_home),
 		cmocka_unit_test(other_mirror_helps),
 		cmocka_unit_test(errors_of_both),
 		cmocka_unit_test(random_mix),
