@@ -26,7 +26,7 @@ static const char help[] =
 	"here or on a web server. Only what the guest reads is fetched. Type Ctrl-] to shut the guest down, twice to end it.\n\n"
 	"  --engine uml         what the guest runs in (User-Mode Linux is the one there is)\n"
 	"  --memory SIZE        the guest's memory (default: 512M)\n"
-	"  --overlay FILE       keep what the guest writes in this copy-on-write file (default: it is lost at the end)\n"
+	"  --overlay FILE       keep what the guest writes to its ext4 in this copy-on-write file (default: it is lost at the end)\n"
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated\n"
 	"  --console WHERE      terminal (default), none, or a file's path\n"

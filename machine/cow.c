@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -32,6 +33,27 @@ static int check_head(const struct cow_head *h, const char *overlay, const struc
 	return 0;
 }
 
+/* It will be made: can it be? */
+static int check_folder(const char *overlay, struct err *e)
+{
+	const char *slash = strrchr(overlay, '/');
+	_cleanup_free_ char *dir = slash ? strndup(overlay, slash == overlay ? 1 : (size_t)(slash - overlay)) : strdup(".");
+
+	if (dir && access(dir, W_OK | X_OK) < 0)
+		return err_errno(e, "cannot make the overlay %s", overlay);
+	return 0;
+}
+
+/* Does another machine have it? User-Mode Linux locks it. */
+static int check_unused(int fd, const char *overlay, struct err *e)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	return err_set(e, -EBUSY, "the overlay %s is in use by another machine: end that one, or name another file with --overlay", overlay);
+}
+
 int cow_check(const char *overlay, const char *disk, struct err *e)
 {
 	_cleanup_close_ int fd = open(overlay, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -40,15 +62,20 @@ int cow_check(const char *overlay, const char *disk, struct err *e)
 	int r;
 
 	if (fd < 0 && errno == ENOENT)
-		return 0;
+		return check_folder(overlay, e);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(e, "cannot open the overlay %s", overlay);
 	if (stat(disk, &disk_st) < 0)
 		return err_errno(e, "cannot look at the disk");
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EINVAL, "the overlay %s is not a file", overlay);
+	if (access(overlay, W_OK) < 0)
+		return err_errno(e, "cannot write to the overlay %s", overlay);
 	if (!st.st_size)
-		return 0;
+		return err_set(e, -EINVAL, "the overlay %s is an empty file: remove it, and it will be made", overlay);
+	r = check_unused(fd, overlay, e);
+	if (r < 0)
+		return r;
 	r = file_pread(fd, &head, sizeof(head), 0);
 	if (r < 0)
 		return err_set(e, -EINVAL, "cannot read the overlay %s: %s", overlay, strerror(-r));

@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-/* Does the overlay belong to this disk? A file that is missing or empty does: it will be made. The kernel would refuse a wrong one too, but
- * with a machine that has no disk. -ESTALE: of another disk or version; -EINVAL: no such file at all. */
+/* Can the overlay be used with this disk? One that is missing will be made. The kernel would refuse a wrong one too, but with a machine
+ * that has no disk. -ESTALE: of another disk or version; -EBUSY: of a machine that runs; -EINVAL: no such file at all. */
 int cow_check(const char *overlay, const char *disk, struct err *e);
 
 #endif

@@ -5,6 +5,7 @@ from bootlib import *
 setup()
 path = image("systemd-ext4")
 publish(path, "debian")
+publish(image("systemd-erofs"), "erofs")
 links = serve()
 
 m = Machine(links["debian"], "--overlay", "my.cow")
@@ -15,9 +16,22 @@ check(os.stat(f"{USER}/my.cow").st_blocks * 512 < 100e6, "the overlay is not spa
 
 m = Machine(links["debian"], "--overlay", "my.cow")
 m.login()
+second = Machine(links["debian"], "--overlay", "my.cow")
+second.end(status=1)
+check("in use" in second.text, f"not said that a machine has it: {second.text}")
 check("kept" in m.command("cat /root/file"), "the file is gone")
 check("OK" in m.command("sha256sum -c /root/sum"), "the file's bytes changed")
 m.poweroff()
+
+# Files that cannot be used, and file systems that cannot be written to.
+as_user("touch", "empty")
+for overlay, word in ("empty", "remove it"), ("/no/such/folder/my.cow", "No such file"), (f"{DIR}/my.cow", "denied"):
+    m = Machine(links["debian"], "--overlay", overlay)
+    m.end(status=1)
+    check(word in m.text and overlay in m.text, f"not said what is wrong: {m.text[-1000:]}")
+m = Machine(links["erofs"], "--overlay", "erofs.cow")
+m.end(status=1)
+check("publish the system as ext4" in m.text, f"not said what is wrong: {m.text[-1000:]}")
 
 m = Machine(links["debian"])
 m.login()
