@@ -18,6 +18,8 @@ static bool allowed(const char *word)
 		"keyboard=", "keyboard-layouts=", "timezone=", "utc", "username=", "user-fullname=", "desktop=", "knoppix.",
 	};
 
+	if (strchr(word, '"'))
+		return false; /* it would join the words behind it */
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
 		bool prefix = text_ends(list[i], "=") || text_ends(list[i], ".");
 

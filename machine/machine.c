@@ -420,6 +420,7 @@ static int take_signals(struct machine *m, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGWINCH);
 	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (m->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)

@@ -33,8 +33,8 @@ enum machine_end {
 	MACHINE_KILLED,	   /* ended in any other way */
 };
 
-/* Runs it to its end. e says what happened where it was not MACHINE_CLEAN. SIGTERM and SIGINT, or Ctrl-] typed, shut the guest down;
- * a second one ends it. The process must have one thread, and gets namespaces of its own. */
+/* Runs it to its end. e says what happened where it was not MACHINE_CLEAN. SIGTERM, SIGINT, SIGHUP and SIGQUIT, or Ctrl-] typed, shut
+ * the guest down; a second one ends it. The process must have one thread, and gets namespaces of its own. */
 enum machine_end machine_run(const struct machine_options *o, struct err *e);
 
 #endif

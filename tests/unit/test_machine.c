@@ -1,0 +1,114 @@
+/* machine/: what a console tells, the words that a guest may have, overlays that may not be used. */
+#include "random.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "machine/cmdline.h"
+#include "machine/cow.h"
+#include "machine/watch.h"
+
+static void tell(struct watch *w, const char *text)
+{
+	watch_output(w, text, strlen(text));
+}
+
+static void test_watch_marks_what_a_boot_says(void **state)
+{
+	struct watch w = {.until = "ready"};
+
+	tell(&w, "Checking...\r\nLinux ver");
+	assert_int_equal(w.kernel_ms, 0);
+	tell(&w, "sion 6.1\r\ninetboot: starting /sbin/init\r\n");
+	assert_int_not_equal(w.kernel_ms, 0);
+	assert_int_not_equal(w.init_ms, 0);
+	tell(&w, "inetboot: FAILED: not ours any more\n");
+	assert_false(w.failed);
+	tell(&w, "host login: ");
+	assert_int_not_equal(w.login_ms, 0);
+	assert_false(w.until_seen);
+	tell(&w, "rea");
+	tell(&w, "dy");
+	assert_true(w.until_seen);
+}
+
+static void test_watch_keeps_the_reason(void **state)
+{
+	struct watch w = {0};
+
+	tell(&w, "inetboot: FAILED: no disk\nreboot: Power down\n\n");
+	assert_true(w.failed);
+	assert_string_equal(w.reason, "inetboot: FAILED: no disk");
+	assert_string_equal(w.last, "reboot: Power down");
+}
+
+/* A line without an end is looked at all along, wherever the text lies. */
+static void test_watch_looks_at_long_lines(void **state)
+{
+	char until[WATCH_UNTIL_MAX];
+
+	memset(until, 'u', sizeof(until) - 1);
+	until[sizeof(until) - 1] = 0;
+	for (size_t before = 0; before < 3 * WATCH_LINE; before++) {
+		struct watch w = {.until = until};
+
+		for (size_t i = 0; i < before; i++)
+			tell(&w, i % 7 ? "x" : "\r");
+		for (size_t i = 0; i < sizeof(until) - 1; i++) {
+			assert_false(w.until_seen);
+			tell(&w, "u");
+		}
+		assert_true(w.until_seen);
+	}
+}
+
+static void test_cmdline_lets_through_what_is_known(void **state)
+{
+	_cleanup_buf_ struct buf kept = BUF_INIT(4096), refused = BUF_INIT(4096);
+
+	assert_int_equal(cmdline_filter("quiet ubd1=/etc/passwd  lang=de hostname=\"a systemd.unit=x.target con1=fd:0 quietly", &kept, &refused), 0);
+	assert_string_equal((char *)kept.data, "quiet lang=de systemd.unit=x.target");
+	assert_string_equal((char *)refused.data, "ubd1=/etc/passwd hostname=\"a con1=fd:0 quietly");
+}
+
+static void test_cow_refuses_what_is_no_overlay(void **state)
+{
+	char dir[] = "/tmp/test_machine.XXXXXX";
+	struct err e = ERR_INIT;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(file_save(AT_FDCWD, "disk", "data", 4, 0, NULL), 0);
+	assert_int_equal(cow_check("missing", "disk", &e), 0);
+	assert_int_equal(cow_check("no/folder", "disk", &e), -ENOENT);
+	assert_int_equal(file_save(AT_FDCWD, "empty", "", 0, 0, NULL), 0);
+	assert_int_equal(cow_check("empty", "disk", &e), -EINVAL);
+	assert_non_null(strstr(e.text, "remove it"));
+	assert_int_equal(file_save(AT_FDCWD, "other", "something else than an overlay", 30, 0, NULL), 0);
+	assert_int_equal(cow_check("other", "disk", &e), -EINVAL);
+	assert_int_equal(cow_check(".", "disk", &e), -EINVAL);
+	unlink("disk");
+	unlink("empty");
+	unlink("other");
+	assert_int_equal(chdir("/"), 0);
+	rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_watch_marks_what_a_boot_says),
+		cmocka_unit_test(test_watch_keeps_the_reason),
+		cmocka_unit_test(test_watch_looks_at_long_lines),
+		cmocka_unit_test(test_cmdline_lets_through_what_is_known),
+		cmocka_unit_test(test_cow_refuses_what_is_no_overlay),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
