@@ -9,7 +9,8 @@
  * looking at every file of a large one takes seconds. The first store starts the keeper, a thread
  * that counts, and evicts when the total passes the limit; it counts again after every 1/16 of the
  * limit stored, because other processes store too. While the view of the total is more than 1/8
- * above the limit, stores are dropped, so that a slow disk cannot let the cache grow for ever.
+ * above the limit, or more than 1/8 of it was stored since the last count, stores are dropped, so
+ * that a slow disk cannot let the cache grow for ever: n processes stay below 1 + n/8 of the limit.
  *
  * Memory of an eviction is bounded: each round holds the ROUND_FILES oldest files, and rounds
  * follow until 90 % is left.
@@ -488,7 +489,8 @@ static bool may_store(struct cache *c)
 		return false;
 	pthread_mutex_lock(&c->lock);
 	paused = c->pause_ms && clock_ms() < c->paused_until_ms;
-	full = c->size && c->counted && c->bytes > c->size && c->bytes - c->size > c->size / 8;
+	full = c->size && (c->recent > c->size / 8 || (c->counted && c->bytes > c->size &&
+							      c->bytes - c->size > c->size / 8));
 	pthread_mutex_unlock(&c->lock);
 	if (paused)
 		c->write_errors++;
