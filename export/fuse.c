@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "export/pending.h"
 
 #define INODE_DISK 2
 #define INODE_STATUS 3
@@ -42,6 +43,7 @@ struct fuse_export {
 	pthread_t loop;
 	bool running, ended;
 	struct status_text *texts; /* of open status files */
+	struct pending_reads pending; /* while it runs */
 };
 
 struct status_text {
@@ -76,6 +78,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	conn->congestion_threshold = BACKGROUND;
 	conn->max_readahead = READ_MAX;
 	conn->want |= conn->capable & FUSE_CAP_ASYNC_READ;
+	conn->want &= ~FUSE_CAP_ASYNC_DIO; /* such a read past the page cache could not even be killed while the network is gone */
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -181,57 +184,6 @@ static void op_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *
 	fuse_reply_err(req, 0);
 }
 
-/* A read that waits for the network can be interrupted: whoever is first, the interrupt or the data, answers the kernel. The waiting
- * thread stays until its block comes or the mount ends. */
-struct pending {
-	pthread_mutex_t lock;
-	bool registering; /* libfuse may call back at once then, but a request must not be answered from in there */
-	bool answered;	  /* or, while registering, to be answered */
-};
-
-static bool may_answer(struct pending *p)
-{
-	bool first;
-
-	pthread_mutex_lock(&p->lock);
-	first = !p->answered && !p->registering;
-	p->answered = true;
-	pthread_mutex_unlock(&p->lock);
-	return first;
-}
-
-static void on_interrupt(fuse_req_t req, void *pending)
-{
-	if (may_answer(pending))
-		fuse_reply_err(req, EINTR);
-}
-
-/* From here on an interrupt answers the request. Returns false where one came already: then it has been answered. */
-static bool allow_interrupt(fuse_req_t req, struct pending *p)
-{
-	bool early;
-
-	p->registering = true;
-	fuse_req_interrupt_func(req, on_interrupt, p);
-	pthread_mutex_lock(&p->lock);
-	p->registering = false;
-	early = p->answered;
-	pthread_mutex_unlock(&p->lock);
-	if (early)
-		fuse_reply_err(req, EINTR);
-	return !early;
-}
-
-/* Ends that. Returns false where an interrupt has been faster: then the request is gone. */
-static bool settle(fuse_req_t req, struct pending *p)
-{
-	bool first = may_answer(p);
-
-	if (first)
-		fuse_req_interrupt_func(req, NULL, NULL);
-	return first;
-}
-
 static void answer_read(fuse_req_t req, uint64_t offset, const void *data, size_t len, int r, const struct err *e)
 {
 	if (!r) {
@@ -248,17 +200,16 @@ static void read_disk(fuse_req_t req, struct fuse_export *x, size_t size, uint64
 	uint64_t end = disk_size(x->o.disk);
 	size_t len = offset >= end ? 0 : end - offset < size ? (size_t)(end - offset) : size;
 	_cleanup_free_ void *data = len ? malloc(len) : NULL;
-	struct pending pending = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct pending_read pending;
 	struct err e = ERR_INIT;
 	int r = 0;
 
 	if (len && !data)
 		r = err_set(&e, -ENOMEM, "no memory");
-	if (!allow_interrupt(req, &pending))
-		return;
+	pending_begin(&x->pending, &pending, req);
 	if (len && !r)
 		r = disk_read(x->o.disk, data, len, offset, &e);
-	if (settle(req, &pending))
+	if (pending_end(&pending))
 		answer_read(req, offset, data, len, r, &e);
 }
 
@@ -422,9 +373,12 @@ static void note_running(struct fuse_export *x, bool running)
 
 int fuse_export_run(struct fuse_export *x, struct err *e)
 {
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int r;
+	struct fuse_loop_config *config;
+	int r = pending_reads_open(&x->pending);
 
+	if (r < 0)
+		return err_set(e, r, "cannot start a thread: %s", strerror(-r));
+	config = fuse_loop_cfg_create();
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, THREADS);
 	fuse_loop_cfg_set_idle_threads(config, 8);
@@ -434,6 +388,7 @@ int fuse_export_run(struct fuse_export *x, struct err *e)
 	r = fuse_session_loop_mt(x->session, config);
 	note_running(x, false);
 	fuse_loop_cfg_destroy(config);
+	pending_reads_close(&x->pending);
 	disk_cancel(x->o.disk);
 	fuse_session_unmount(x->session);
 	x->mounted = false;

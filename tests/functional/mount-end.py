@@ -82,6 +82,29 @@ for reader in readers:
     os.waitpid(reader.pid, 0)
 m.end()
 
+def interrupted_read(path):
+    """Reads past the page cache while signals arrive; gives errno's name, or the bytes' comparison."""
+    import ctypes, mmap
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.siginterrupt(signal.SIGALRM, True)
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    n = libc.pread(fd, (ctypes.c_char * 4096).from_buffer(page), 4096, ctypes.c_long(8192))
+    return errno.errorcode[ctypes.get_errno()] if n < 0 else bytes(page) == data[8192:8192 + 4096]
+
+
+# a signal does not fail a read that is only slow; it ends one that waits for a server that is gone
+server.rules("/blocks/* delay ms=500")
+m = Mount(link, cache="none3")
+check(Child(interrupted_read, m.disk).result(20) == "", "a signal failed a slow read")
+m.end()
+server.rules("/blocks/* stall")
+m = Mount(link, cache="none4")
+check(Child(interrupted_read, m.disk).result(10) == "EINTR", "a read that waits for ever was not interrupted")
+m.end()
+
 # a signal before there is a mount: the server does not answer at all
 server.rules("* stall")
 for how in [signal.SIGTERM, signal.SIGINT]:
