@@ -51,6 +51,7 @@ struct memory {
 	size_t limit, used, ahead; /* ahead: the part of used that prefetching in progress takes */
 	size_t peak;
 	unsigned active; /* entries that somebody holds or loads */
+	unsigned want_room; /* readers that wait for room */
 	bool closing;
 	struct list lru;	     /* READY without holders, least recently used first */
 	struct list wanted[2];	     /* QUEUED: demanded, background */
@@ -174,7 +175,8 @@ static void unref(struct memory *m, struct entry *n)
 		free_entry(m, n);
 	else
 		list_append(&m->lru, &n->link);
-	pthread_cond_broadcast(&m->changed);
+	if (m->want_room)
+		pthread_cond_broadcast(&m->changed);
 }
 
 static void ref(struct memory *m, struct entry *n)
@@ -226,7 +228,8 @@ static int load_entry(struct memory *m, struct entry *n, bool background, struct
 		n->state = READY;
 		set_charge(m, n, sizeof(*n) + made.len);
 	}
-	pthread_cond_broadcast(&m->changed);
+	if (n->refs > 1 || m->want_room) /* who waits for another block sleeps on */
+		pthread_cond_broadcast(&m->changed);
 	return r;
 }
 
@@ -235,7 +238,9 @@ static struct entry *wait_and_add(struct memory *m, const struct memory_key *key
 	struct entry *n = NULL;
 
 	while (!n && !make_room(m, loading_charge(key)) && m->active) {
+		m->want_room++;
 		pthread_cond_wait(&m->changed, &m->lock);
+		m->want_room--;
 		n = find(m, key);
 	}
 	if (n)

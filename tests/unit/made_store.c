@@ -39,7 +39,8 @@ static int save_node(void *dir, const void *node, size_t len, struct hash *hash,
 	return 0;
 }
 
-/* One piece of the image: a hole, random bytes, bytes that compress, or what stands there already elsewhere. */
+/* One piece of the image: a hole, random bytes, bytes that compress, or what stands there already
+ * elsewhere. */
 static bool fill_piece(struct made_image *m, struct random *r, size_t at, size_t len)
 {
 	switch (random_below(r, 6)) {
@@ -98,7 +99,8 @@ static void put_le(uint8_t *out, uint64_t v, int bytes)
 		out[i] = (uint8_t)(v >> 8 * i);
 }
 
-size_t made_node(uint8_t *out, unsigned level, uint32_t count, const uint64_t *lengths, const struct hash *hashes)
+size_t made_node(uint8_t *out, unsigned level, uint32_t count, const uint64_t *lengths,
+	const struct hash *hashes)
 {
 	memcpy(out, "IBN1", 4);
 	put_le(out + 4, level, 4);
@@ -110,21 +112,30 @@ size_t made_node(uint8_t *out, unsigned level, uint32_t count, const uint64_t *l
 	return INDEX_NODE_HEAD + count * INDEX_ENTRY_LEN;
 }
 
-void made_manifest(const char *dir, const char *name, const char *named, uint64_t version, const struct tree *tree,
-	const struct secret_key *key, bool newest)
+void made_manifest(const char *dir, const char *name, const char *named, uint64_t version,
+	const struct tree *tree, const struct secret_key *key, bool newest)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX), signed_text = BUF_INIT(MANIFEST_MAX);
+	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX),
+				 signed_text = BUF_INIT(MANIFEST_MAX);
 	_cleanup_free_ char *folder = file_path("%s/%s", dir, name);
-	_cleanup_free_ char *numbered = file_path("%s/manifest.%llu", folder, (unsigned long long)version);
+	_cleanup_free_ char *numbered =
+		file_path("%s/manifest.%llu", folder, (unsigned long long)version);
 	_cleanup_free_ char *plain = file_path("%s/manifest", folder);
-	struct manifest m = {.version = version, .created = "2026-01-31T12:00:00Z", .image = *tree, .chunks = 1, .filesystem = "ext4"};
+	struct manifest m = {.version = version,
+		.created = "2026-01-31T12:00:00Z",
+		.image = *tree,
+		.chunks = 1,
+		.filesystem = "ext4"};
 	struct err e = ERR_INIT;
 
 	snprintf(m.name, sizeof(m.name), "%s", named);
 	assert_int_equal(file_mkdirs(folder, NULL), 0);
-	if (manifest_encode(&m, &text, &e) < 0 || signature_sign(key, "", text.data, text.len, &signed_text, &e) < 0)
+	if (manifest_encode(&m, &text, &e) < 0 ||
+		signature_sign(key, "", text.data, text.len, &signed_text, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(file_save(AT_FDCWD, numbered, signed_text.data, signed_text.len, 0, NULL), 0);
+	assert_int_equal(
+		file_save(AT_FDCWD, numbered, signed_text.data, signed_text.len, 0, NULL), 0);
 	if (newest)
-		assert_int_equal(file_save(AT_FDCWD, plain, signed_text.data, signed_text.len, 0, NULL), 0);
+		assert_int_equal(
+			file_save(AT_FDCWD, plain, signed_text.data, signed_text.len, 0, NULL), 0);
 }

@@ -1,4 +1,5 @@
-/* Sources: whatever is read through them equals what was put in, and what cannot be had right is an error that names it. */
+/* Sources: whatever is read through them equals what was put in, and what cannot be had right is an
+ * error that names it. */
 #include "random.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static struct origin *open_origin(const char *path)
 	return o;
 }
 
-static struct blocks *open_blocks(struct cache *store, struct cache *cache, struct origin *origin, size_t memory)
+static struct blocks *open_blocks(
+	struct cache *store, struct cache *cache, struct origin *origin, size_t memory)
 {
 	struct blocks *b;
 
@@ -100,12 +102,17 @@ static void *read_randomly(void *arg)
 	return NULL;
 }
 
-static void check_reads(struct disk *d, const uint8_t *data, size_t size, struct random *random, unsigned threads, unsigned reads)
+static void check_reads(struct disk *d, const uint8_t *data, size_t size, struct random *random,
+	unsigned threads, unsigned reads)
 {
 	struct reading r[8];
 
 	for (unsigned i = 0; i < threads; i++) {
-		r[i] = (struct reading){.disk = d, .data = data, .size = size, .random = {random_u64(random)}, .reads = reads};
+		r[i] = (struct reading){.disk = d,
+			.data = data,
+			.size = size,
+			.random = {random_u64(random)},
+			.reads = reads};
 		assert_int_equal(pthread_create(&r[i].thread, NULL, read_randomly, &r[i]), 0);
 	}
 	for (unsigned i = 0; i < threads; i++) {
@@ -135,7 +142,8 @@ static void a_stores_disk_equals_the_image(void **state)
 {
 	static const struct {
 		size_t size, mean;
-	} shapes[] = {{1, 100}, {5000, 200}, {3 * MIB + 17, 900}, {6 * MIB, 60 * KIB}, {9 * MIB + 4095, 500 * KIB}};
+	} shapes[] = {{1, 100}, {5000, 200}, {3 * MIB + 17, 900}, {6 * MIB, 60 * KIB},
+		{9 * MIB + 4095, 500 * KIB}};
 	struct random random = random_start(1);
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
@@ -325,7 +333,8 @@ static void a_bad_block_is_an_error_that_names_it(void **state)
 		assert_int_equal(rename(from, path), 0);
 	}
 	for (int i = 0; i < 5; i++)
-		expect_failure(&s, s.image.at[i], &s.image.chunks[i], i == 1 ? "not in the store" : s.dir);
+		expect_failure(
+			&s, s.image.at[i], &s.image.chunks[i], i == 1 ? "not in the store" : s.dir);
 	for (size_t i = 5; i < s.image.count; i++)
 		if (!hash_equal(&s.image.chunks[i], &s.image.chunks[0]))
 			break;
@@ -423,7 +432,8 @@ static void a_cancelled_source_fails_soon(void **state)
 /* ---- hostile index trees: signed by a publisher who means no good ---- */
 
 /* Reads the first byte of a tree; expects an error with `word`. */
-static void expect_refused(const char *dir, const struct tree *tree, uint64_t offset, const char *word)
+static void expect_refused(
+	const char *dir, const struct tree *tree, uint64_t offset, const char *word)
 {
 	struct cache *store = open_cache(dir, true);
 	struct blocks *blocks = open_blocks(store, NULL, NULL, 8 * MIB);
@@ -478,20 +488,28 @@ static void hostile_index_trees_are_refused(void **state)
 	lengths[0] = UINT64_MAX - 500;
 	lengths[1] = 1525;
 	hashes[0] = hashes[1] = (struct hash){0};
-	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 2, lengths, hashes)), .depth = 1, .size = 1024};
+	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 2, lengths, hashes)),
+		.depth = 1,
+		.size = 1024};
 	expect_refused(dir, &tree, 0, "");
 	/* a chunk above 4 MiB, one of nothing, a hole above leaves */
 	lengths[0] = 5 * MIB;
 	hashes[0] = chunk;
-	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 1, lengths, hashes)), .depth = 1, .size = 5 * MIB};
+	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 1, lengths, hashes)),
+		.depth = 1,
+		.size = 5 * MIB};
 	expect_refused(dir, &tree, 0, "");
 	lengths[0] = 1000;
 	lengths[1] = 0;
 	hashes[1] = chunk;
-	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 2, lengths, hashes)), .depth = 1, .size = 1000};
+	tree = (struct tree){.root = made_block(dir, node, made_node(node, 0, 2, lengths, hashes)),
+		.depth = 1,
+		.size = 1000};
 	expect_refused(dir, &tree, 0, "");
 	hashes[0] = (struct hash){0};
-	tree = (struct tree){.root = made_block(dir, node, made_node(node, 1, 1, lengths, hashes)), .depth = 2, .size = 1000};
+	tree = (struct tree){.root = made_block(dir, node, made_node(node, 1, 1, lengths, hashes)),
+		.depth = 2,
+		.size = 1000};
 	expect_refused(dir, &tree, 0, "");
 	/* no node at all */
 	tree = (struct tree){.root = chunk, .depth = 1, .size = 1000};
@@ -593,7 +611,8 @@ static void a_file_on_a_server_equals_itself(void **state)
 	struct source *source;
 	struct disk *disk;
 
-	server_rules(&server, "/raw reset at=1000 after=2 every=5 count=3", "/raw status code=503 after=4 every=4 count=3", NULL);
+	server_rules(&server, "/raw reset at=1000 after=2 every=5 count=3",
+		"/raw status code=503 after=4 every=4 count=3", NULL);
 	assert_int_equal(http_source_open(&source, origin, 2 * MIB, NULL), 0);
 	assert_int_equal(source->size, 3 * MIB + 5);
 	disk = open_disk(source);
@@ -658,7 +677,8 @@ static void a_server_without_ranges_is_refused(void **state)
 
 static bool make_cloop(const char *from, const char *to, const char *block_size)
 {
-	const char *argv[] = {"create_compressed_fs", "-q", "-B", block_size, "-L", "1", from, to, NULL};
+	const char *argv[] = {
+		"create_compressed_fs", "-q", "-B", block_size, "-L", "1", from, to, NULL};
 	int status;
 	pid_t pid = fork();
 
@@ -674,7 +694,8 @@ static bool make_cloop(const char *from, const char *to, const char *block_size)
 	return WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
-static void check_cloop(struct source *file, const uint8_t *data, size_t size, struct random *random)
+static void check_cloop(
+	struct source *file, const uint8_t *data, size_t size, struct random *random)
 {
 	struct source *source;
 	struct disk *disk;
@@ -738,7 +759,8 @@ static void a_damaged_cloop_is_an_error(void **state)
 	assert_int_equal(source_read(source, &byte, 1, 0, NULL), 0);
 	assert_true(source_read(source, &byte, 1, 3 * 65536, &e) < 0);
 	assert_non_null(strstr(e.text, "cloop block 3"));
-	assert_true(source_read(source, &byte, 1, MIB / 2, &e) < 0 || source_read(source, &byte, 1, MIB / 2 - 65536, &e) < 0);
+	assert_true(source_read(source, &byte, 1, MIB / 2, &e) < 0 ||
+		    source_read(source, &byte, 1, MIB / 2 - 65536, &e) < 0);
 	source_close(source);
 	assert_int_equal(truncate(to, 200), 0);
 	assert_int_equal(file_source_open(&file, to, NULL), 0);

@@ -1,5 +1,5 @@
-/* Opening images by their links: which manifest is believed, what is said about those that are not, and what works without
- * a network. */
+/* Opening images by their links: which manifest is believed, what is said about those that are not,
+ * and what works without a network. */
 #include "random.h"
 
 #include <errno.h>
@@ -36,7 +36,8 @@ static void wipe_home(void)
 }
 
 /* Opens NAME_AND_VERSION[#key] on the server. */
-static int open_with(struct image **out, const char *base, const char *name, const char *k, struct image_options *o, struct err *e)
+static int open_with(struct image **out, const char *base, const char *name, const char *k,
+	struct image_options *o, struct err *e)
 {
 	char link[512];
 
@@ -74,16 +75,19 @@ static void expect_open(const char *name, const char *k, uint64_t version)
 	image_close(image);
 }
 
-#define expect_error(name, k, code, ...) expect_error_at(__LINE__, name, k, code, (const char *const[]){__VA_ARGS__, NULL})
+#define expect_error(name, k, code, ...)                                                           \
+	expect_error_at(__LINE__, name, k, code, (const char *const[]){__VA_ARGS__, NULL})
 
-static void expect_error_at(int line, const char *name, const char *k, int code, const char *const *words)
+static void expect_error_at(
+	int line, const char *name, const char *k, int code, const char *const *words)
 {
 	struct err e = ERR_INIT;
 	struct image *image;
 	int r = open_one(&image, name, k, &e);
 
 	if (r != code || e.code != code)
-		fail_msg("line %d: result %d, in the sentence %d, expected %d: %s", line, r, e.code, code, e.text);
+		fail_msg("line %d: result %d, in the sentence %d, expected %d: %s", line, r, e.code,
+			code, e.text);
 	for (; *words; words++)
 		if (!strstr(e.text, *words))
 			fail_msg("line %d: no '%s' in: %s", line, *words, e.text);
@@ -161,7 +165,7 @@ static void an_older_version_is_refused_and_named(void **state)
 	expect_open("good", key_text, 5);
 	publish("good", 4, &key);
 	expect_error("good", key_text, -ESTALE, "version 4", "version 5", "good@4");
-	expect_open("good@4", key_text, 4); /* said so */
+	expect_open("good@4", key_text, 4);                   /* said so */
 	expect_error("good", key_text, -ESTALE, "version 5"); /* which is not forgotten by that */
 	publish("good", 6, &key);
 	expect_open("good", key_text, 6);
@@ -283,7 +287,8 @@ static void a_store_in_a_folder_opens(void **state)
 		assert_int_equal(open_with(&image, base, "good", NULL, &o, &e), 0);
 		assert_false(image->verified);
 		image_close(image);
-		assert_int_equal(open_with(&image, base, "good", other_text, &o, &e), -EKEYREJECTED);
+		assert_int_equal(
+			open_with(&image, base, "good", other_text, &o, &e), -EKEYREJECTED);
 		assert_int_equal(open_with(&image, base, "nothing", key_text, &o, &e), -ENOENT);
 		assert_non_null(strstr(e.text, "nothing"));
 	}
@@ -378,7 +383,8 @@ static void the_highest_version_is_remembered(void **state)
 
 static void damaged_memories_are_ignored(void **state)
 {
-	static const char *const bad[] = {"", "7", "x\n", "-1\n", "99999999999999999999999\n", "7\n7\n", "                                    7\n"};
+	static const char *const bad[] = {"", "7", "x\n", "-1\n", "99999999999999999999999\n",
+		"7\n7\n", "                                    7\n"};
 	char hex[HASH_HEX_MAX], path[256];
 	struct public_key a;
 

@@ -1,5 +1,5 @@
-/* Blocks in memory, readahead and segments: what is loaded, by whom, how often, and that it stays within the bound. The loader in here
- * counts, waits at a gate, and fails as told. */
+/* Blocks in memory, readahead and segments: what is loaded, by whom, how often, and that it stays
+ * within the bound. The loader in here counts, waits at a gate, and fails as told. */
 #include "random.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool closed;		   /* loads wait */
+	bool closed; /* loads wait */
 	bool fail_ahead, fail_all;
 	unsigned inside, loads;
 	unsigned count[KEYS];
@@ -31,7 +31,8 @@ static uint8_t byte_of(uint64_t number, size_t at)
 	return (uint8_t)(number * 131 + at * 7 + (at >> 8));
 }
 
-static int load(void *context, const struct memory_key *key, bool background, uint8_t **data, size_t *len, struct err *e)
+static int load(void *context, const struct memory_key *key, bool background, uint8_t **data,
+	size_t *len, struct err *e)
 {
 	bool fail;
 
@@ -46,7 +47,8 @@ static int load(void *context, const struct memory_key *key, bool background, ui
 	fail = loader.fail_all || (background && loader.fail_ahead);
 	pthread_mutex_unlock(&loader.lock);
 	if (fail)
-		return err_set(e, -EIO, "block %llu is not to be had", (unsigned long long)key->span);
+		return err_set(
+			e, -EIO, "block %llu is not to be had", (unsigned long long)key->span);
 	*data = malloc(key->room);
 	*len = key->room;
 	for (size_t i = 0; i < key->room; i++)
@@ -272,7 +274,9 @@ static void *read_many(void *arg)
 	for (unsigned i = 0; i < w->reads; i++) {
 		uint64_t number = random_below(&w->random, 200);
 		uint32_t room = (uint32_t)(1 + number * 331 % (32 * KIB));
-		struct memory_key k = key(number, room), ahead = key((number + 1) % 200, (uint32_t)(1 + (number + 1) % 200 * 331 % (32 * KIB)));
+		struct memory_key k = key(number, room),
+				  ahead = key((number + 1) % 200,
+					  (uint32_t)(1 + (number + 1) % 200 * 331 % (32 * KIB)));
 		const struct memory_block *b;
 
 		if (random_below(&w->random, 2))
@@ -298,7 +302,8 @@ static void memory_stays_within_its_bound(void **state)
 
 		loader_start(false);
 		for (int i = 0; i < 4; i++) {
-			w[i] = (struct worker){.memory = m, .random = {random_u64(&seed)}, .reads = 400};
+			w[i] = (struct worker){
+				.memory = m, .random = {random_u64(&seed)}, .reads = 400};
 			pthread_create(&w[i].thread, NULL, read_many, &w[i]);
 		}
 		for (int i = 0; i < 4; i++) {
@@ -538,7 +543,8 @@ static void random_reads_trigger_nothing(void **state)
 	uint64_t from;
 
 	for (uint64_t i = 0; i < 5000; i++) /* a permutation of far places */
-		assert_int_equal(readahead_note(&r, (i * 2654435761u) % 5003 * 10 * MIB, 4 * KIB, &from), 0);
+		assert_int_equal(
+			readahead_note(&r, (i * 2654435761u) % 5003 * 10 * MIB, 4 * KIB, &from), 0);
 }
 
 static void the_kernels_disorder_is_no_new_reader(void **state)
@@ -565,7 +571,8 @@ static void segments_read_any_range(void **state)
 	assert_int_equal(segments_open(&s, size, 4096, 40 * KIB, 2, load, NULL, NULL), 0);
 	for (int i = 0; i < 300; i++) {
 		uint64_t offset = random_below(&random, size);
-		size_t len = 1 + random_below(&random, size - offset < 60000 ? size - offset : 60000);
+		size_t len =
+			1 + random_below(&random, size - offset < 60000 ? size - offset : 60000);
 
 		if (random_below(&random, 4) == 0)
 			segments_prefetch(&s, random_below(&random, size), 20000);

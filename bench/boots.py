@@ -1,0 +1,52 @@
+"""A User-Mode Linux boot of a small Debian to its login prompt: from a raw file on this machine, over HTTP with empty caches, and with
+the local cache of the boot before."""
+
+import json
+import os
+import tempfile
+
+from measure import Failed, Samples, drop_page_cache, load, run, say, warm_page_cache
+
+LIMIT_S = 300
+STEPS = ("raw file", "http, cold", "http, warm cache")
+
+
+def boot(workplace, link, cache):
+    report = os.path.join(workplace.dir, "report.json")
+    if os.path.exists(report):
+        os.unlink(report)
+    run([workplace.inetboot, "boot", link, "--cache", cache, "--until", "login: ", "--report", report, "--timeout",
+         str(LIMIT_S - 60)], LIMIT_S)
+    with open(report) as f:
+        result = json.load(f)
+    if not result.get("login_ms"):
+        raise Failed("no login prompt: ended %s" % result.get("end"))
+    return result
+
+
+def take(samples, step, result):
+    for what in ("kernel_ms", "init_ms", "login_ms"):
+        samples.add(step, what, result[what])
+    network = (result.get("disk") or {}).get("network") or {}
+    samples.add(step, "requests", network.get("requests", 0))
+    samples.add(step, "bytes", network.get("bytes", 0))
+
+
+def measure(workplace, rounds):
+    samples = Samples()
+    image = workplace.debian_image()
+    link = workplace.publish(image, "boot", "debian")
+    info = json.loads(run([workplace.inetboot, "info", "--json", link], 60)[2])
+    for number in range(rounds):
+        cache = tempfile.mkdtemp(prefix="cache.", dir=workplace.dir)
+        for step in STEPS:
+            if step in samples.failed:
+                continue
+            say("boot, round %d of %d: %s (load %.1f)" % (number + 1, rounds, step, load()))
+            drop_page_cache()
+            warm_page_cache(os.path.join(workplace.root, "boot"))
+            try:
+                take(samples, step, boot(workplace, image if step == "raw file" else link, cache))
+            except (Failed, OSError, ValueError, KeyError) as why:
+                samples.fail(step, why)
+    return samples, {"size": info.get("size"), "stored": info.get("stored"), "chunks": info.get("chunks")}

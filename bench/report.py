@@ -1,0 +1,127 @@
+"""Turns the numbers into tables for people, and holds them against the aims."""
+
+OURS = "inetboot"
+PEERS = ("nbdkit curl + nbdfuse", "nbdkit curl cache + nbdfuse", "httpdirfs", "casync mount")
+PUBLISH, ZSTD = "inetboot publish --level 3", "zstd -3 -T0"
+UNCHANGED, SHA256 = "inetboot publish, unchanged", "SHA-256 alone, all cores"
+
+
+def table(head, rows):
+    widths = [max(len(str(row[i])) for row in [head] + rows) for i in range(len(head))]
+    lines = []
+    for row in [head] + rows:
+        cells = [str(row[0]).ljust(widths[0])] + [str(c).rjust(w) for c, w in zip(row[1:], widths[1:])]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def number(value, form="%.0f"):
+    return "-" if value is None else form % value
+
+
+def ratio(value, other):
+    return "-" if not value or not other else "%.2f" % (value / other)
+
+
+def failures(part):
+    return "".join("\n  FAILED %s: %s" % item for item in part["failed"].items())
+
+
+def publish_table(part):
+    median = part["median"]
+    zstd = median.get(ZSTD, {})
+    rows = []
+    for tool, m in median.items():
+        rows.append([tool, number(m["mb_per_s"]), number(m["seconds"], "%.2f"), number(m["cpu_seconds"], "%.2f"),
+                     ratio(m["seconds"], zstd.get("seconds")), ratio(m["cpu_seconds"], zstd.get("cpu_seconds"))])
+    return table(["PUBLISH 1 GiB", "MB/s", "seconds", "CPU s", "time / zstd", "CPU / zstd"], rows) + failures(part)
+
+
+def best_peer(median, what):
+    found = [(median[p][what], p) for p in PEERS if what in median.get(p, {})]
+    return max(found) if found else (None, None)
+
+
+def reads_table(part):
+    median = part["median"]
+    columns = (("cold_seq", "cold MB/s"), ("warm_seq", "warm"), ("page_seq", "page-c."), ("cold_rand", "cold 4 KiB/s"),
+               ("warm_rand", "warm"), ("page_rand", "page-c."))
+    rows = [[tool] + [number(m.get(c)) for c, _ in columns] + [number(m.get("cold_cpu"), "%.2f")] for tool, m in median.items()]
+    ours = median.get(OURS, {})
+    rows.append(["inetboot / best peer"] + [ratio(ours.get(c), best_peer(median, c)[0]) for c, _ in columns] + [""])
+    text = table(["READ 1 GiB"] + [c for _, c in columns] + ["CPU s/GiB"], rows)
+    for tool, note in part["notes"].items():
+        text += "\n  %s: %s" % (tool, note)
+    return text + failures(part)
+
+
+def boot_table(part):
+    rows = []
+    for step, m in part["median"].items():
+        rows.append([step] + [number(m[w] / 1000, "%.1f") for w in ("kernel_ms", "init_ms", "login_ms")] +
+                    [number(m["requests"]), number(m["bytes"] / 1e6, "%.1f"), ratio(m["login_ms"], part["median"].get("raw file", {}).get("login_ms"))])
+    text = table(["BOOT to login", "kernel s", "init s", "login s", "requests", "MB", "login / raw"], rows)
+    image = part["image"]
+    if image.get("stored"):
+        text += "\n  of an image with %.1f MB in %s chunks (a disk of %.0f MB)" % (image["stored"] / 1e6, image["chunks"],
+                                                                                  image["size"] / 1e6)
+    return text + failures(part)
+
+
+def aim(what, goal, value, reached, bound):
+    return {"aim": what, "goal": goal, "value": value, "reached": reached, "bound": "" if reached else bound}
+
+
+def publish_aims(part):
+    median = part["median"]
+    out = []
+    if PUBLISH in median and ZSTD in median:
+        wall = median[PUBLISH]["seconds"] / median[ZSTD]["seconds"]
+        out.append(aim("publish at level 3: time of zstd -3 -T0", "<= 1.15", wall, wall <= 1.15,
+                       "zstd alone hashes nothing, writes one file and leaves it to the kernel when; we hash every byte, write a file for each block, and wait for the disk"))
+    if UNCHANGED in median and SHA256 in median:
+        wall = median[SHA256]["seconds"] / median[UNCHANGED]["seconds"]
+        out.append(aim("unchanged re-publish: speed of SHA-256 alone", ">= 0.80", wall, wall >= 0.8,
+                       "cutting chunks and looking for each block's file come on top of hashing"))
+    return out
+
+
+def reads_aims(part):
+    median, ours = part["median"], part["median"].get(OURS, {})
+    out = []
+    for peer in PEERS:
+        theirs = median.get(peer, {})
+        for what, label, goal, bound in (
+                ("cold_seq", "cold sequential", 2.0, "hashing, decoding and fetching blocks one by one take all cores"),
+                ("cold_rand", "cold random", 2.0, "one request for a block against one for a range, then hash and decode"),
+                ("warm_seq", "warm sequential", 1.0, "cached blocks are hashed and decoded again before they are used"),
+                ("page_seq", "page-cache-warm sequential", 1.0, "")):
+            if what in theirs and what in ours:
+                value = ours[what] / theirs[what]
+                out.append(aim("%s: speed of %s" % (label, peer), ">= %.1f" % goal, value, value >= goal, bound))
+    return out
+
+
+def aims(results):
+    return (publish_aims(results["publish"]) if "publish" in results else []) + \
+        (reads_aims(results["reads"]) if "reads" in results else [])
+
+
+def aims_table(items):
+    rows = [[i["aim"], i["goal"], "%.2f" % i["value"], "reached" if i["reached"] else "NOT reached"] for i in items]
+    text = table(["AIMS", "goal", "is", ""], rows)
+    for bound in dict.fromkeys(i["bound"] for i in items if i["bound"]):
+        text += "\n  bound: " + bound
+    return text
+
+
+def text(results):
+    m = results["machine"]
+    parts = ["%d CPUs (%s), Linux %s; medians of %d; load %.1f before, %.1f after" % (
+        m["cpus"], m["cpu"], m["kernel"], results["rounds"], m["load_before"], m.get("load_after", 0))]
+    for name, make in (("publish", publish_table), ("reads", reads_table), ("boot", boot_table)):
+        if name in results:
+            parts.append(make(results[name]))
+    if results["aims"]:
+        parts.append(aims_table(results["aims"]))
+    return "\n\n".join(parts)
