@@ -21,6 +21,7 @@
 #include "format/signature.h"
 #include "publish/catalogue.h"
 #include "publish/filesystem.h"
+#include "publish/flusher.h"
 #include "publish/input.h"
 #include "publish/pipeline.h"
 #include "publish/store.h"
@@ -342,6 +343,7 @@ static int put_all(struct job *j, struct err *e)
 static int run(struct job *j, struct publish_result *out, struct err *e)
 {
 	const char *base = j->o->base_url ? j->o->base_url : j->store.path;
+	struct flusher *flusher;
 	struct err why = ERR_INIT;
 	int r = check_before(j, e);
 
@@ -350,7 +352,9 @@ static int run(struct job *j, struct publish_result *out, struct err *e)
 	j->writer = block_writer_new(&j->store, j->o->level);
 	if (!j->writer)
 		return err_set(e, -ENOMEM, "no memory to publish");
+	flusher = flusher_start(j->store.fd);
 	r = put_all(j, e);
+	flusher_stop(flusher);
 	if (!r)
 		r = commit(j, out, e);
 	if (r < 0)
