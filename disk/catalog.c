@@ -40,7 +40,7 @@ int catalog_load(json_t **out, const char *store, struct origin *origin, bool on
 	struct origin_request rq = {.path = "catalog.json", .max = CATALOG_MAX, .fresh = true, .once = once};
 	struct origin_answer answer = {.body = BUF_INIT(CATALOG_MAX)};
 	_cleanup_free_ char *path = file_path("%s/catalog.json", store);
-	int r = !path ? -ENOMEM : origin ? origin_get(origin, &rq, &answer, e) : file_load(AT_FDCWD, path, &answer.body, e);
+	int r = !path ? -ENOMEM : origin ? origin_get(origin, &rq, &answer, e) : file_load_plain(AT_FDCWD, path, &answer.body, e);
 
 	if (!r)
 		r = parse(out, &answer.body, e);

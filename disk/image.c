@@ -179,7 +179,7 @@ static int local_manifest(struct image *image, struct err *e)
 	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
 	_cleanup_free_ char *path = manifest_path(&image->link);
 	_cleanup_free_ char *full = path ? file_path("%s/%s", image->link.store, path) : NULL;
-	int r = full ? file_load(AT_FDCWD, full, &text, e) : -ENOMEM;
+	int r = full ? file_load_plain(AT_FDCWD, full, &text, e) : -ENOMEM;
 
 	if (r == -ENOENT || r == -ENOTDIR)
 		return err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store", image->link.file);

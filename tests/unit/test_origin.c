@@ -398,20 +398,20 @@ static void live_through_outage(void)
 	uint64_t most = 0;
 
 	server_rules(&a, NULL);
-	server_gone(&a, 3);
+	server_gone(&a, 5);
 	/* It is gone when a probe says so. */
 	while (get(o, (struct origin_request){.once = true}, NULL) != -EHOSTUNREACH)
-		assert_true(clock_ms() - start < 2000);
+		assert_true(clock_ms() - start < 4500);
 	start_calls(o, calls, 8);
-	do {
+	while (most < 8) {
 		usleep(10000);
 		origin_stats(o, &stats);
 		most = stats.gone > most ? stats.gone : most;
-	} while (clock_ms() - start < 2000);
-	assert_int_equal(most, 8);
+		assert_true(clock_ms() - start < 20000);
+	}
 	expect_calls(calls, 8, 0);
 	for (size_t i = 0; i < 8; i++) /* all wake up when the first gets through */
-		assert_in_range(calls[i].ended_ms - start, 2500, 9000);
+		assert_in_range(calls[i].ended_ms - start, 4500, 20000);
 	origin_stats(o, &stats);
 	assert_int_equal(stats.gone, 0);
 	assert_true(stats.retries >= 8);
@@ -435,7 +435,7 @@ static void once(void **state)
 	uint64_t start = clock_ms();
 
 	assert_int_equal(get(o, (struct origin_request){.once = true}, &e), -EHOSTUNREACH);
-	assert_true(clock_ms() - start < 1000);
+	assert_true(clock_ms() - start < 5000); /* far below what waiting for it to return would take */
 	assert_int_equal(origin_add(o, a.url, &e), 0);
 	server_rules(&a, NULL);
 	assert_int_equal(get(o, (struct origin_request){.once = true}, &e), 0);
