@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -53,8 +54,11 @@ int console_read(struct console *c, char *data, int room)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (c->show && file_write(STDOUT_FILENO, data, (size_t)n) < 0)
 		c->show = false;
-	if (c->log >= 0 && file_write(c->log, data, (size_t)n) < 0) {
-		close(c->log); /* a full disk must not stop the guest */
+	c->logged += (uint64_t)n;
+	/* A full disk must not stop the guest, nor a guest fill the disk. */
+	if (c->log >= 0 && (c->logged > CONSOLE_LOG_MAX || file_write(c->log, data, (size_t)n) < 0)) {
+		dprintf(c->log, "\n[inetboot: no more of the console is kept]\n");
+		close(c->log);
 		c->log = -1;
 	}
 	return (int)n;

@@ -3,16 +3,19 @@
 #define MACHINE_CONSOLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 #include <termios.h>
 
 #include "base/err.h"
 
+#define CONSOLE_LOG_MAX (64u << 20) /* bytes of a console's file */
 #define CONSOLE_ESCAPE 0x1d /* Ctrl-]: typed once: shut down; again: kill */
 
 struct console {
 	int master, slave;  /* the guest gets the slave */
-	int log;	    /* everything is also written here; -1: no */
+	int log;	    /* everything is also written here, up to CONSOLE_LOG_MAX; -1: no */
+	uint64_t logged;    /* bytes */
 	bool show;	    /* on stdout, and stdin goes to the guest */
 	bool raw;	    /* our terminal is in raw mode */
 	bool input_ended;

@@ -33,12 +33,21 @@ static void send_report(int fd, json_t *report)
 	close(fd);
 }
 
+/* The command line of the first boot entry for User-Mode Linux; other entries are for other machines. */
+static const char *uml_cmdline(const struct manifest *m)
+{
+	for (size_t i = 0; i < m->boot_count; i++)
+		if (!strcmp(m->boot[i].type, "uml"))
+			return m->boot[i].cmdline;
+	return NULL;
+}
+
 static void report_ready(void *context)
 {
 	struct reporting *r = context;
 	const struct manifest *m = &r->image->manifest;
 
-	send_report(r->fd, json_pack("{s:s?}", "cmdline", m->boot_count ? m->boot[0].cmdline : NULL));
+	send_report(r->fd, json_pack("{s:s?}", "cmdline", uml_cmdline(m)));
 	r->fd = -1;
 }
 

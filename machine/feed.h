@@ -14,7 +14,7 @@ struct feed {
 	pid_t pid;
 	char *disk;    /* path of the virtual disk's file; owned */
 	char *status;  /* path of the status file; owned */
-	char *cmdline; /* what the manifest's first boot entry asks for, or NULL; owned */
+	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */
 };
 
 /* Starts it, and waits until the disk is there (or its message why not), -ETIMEDOUT where that is not before until_ms (clock_ms(); 0: no limit). dir: an empty folder for the mount; it must outlive
