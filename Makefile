@@ -25,4 +25,4 @@ install: all
 	meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD).log build-asan
+	rm -rf $(BUILD) $(BUILD).log build-asan build-tsan
