@@ -2,6 +2,7 @@
 #include "cli/image_options.h"
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
@@ -77,4 +78,24 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 	default:
 		return cli_usage(command, "unknown option");
 	}
+}
+
+int image_options_parse(struct image_option_values *v, int argc, char **argv, const struct option *options, const char *help,
+	int operands, const char *needed)
+{
+	const char *command = argv[0];
+	int code;
+
+	image_options_init(v);
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option(command, argv);
+		if (code && image_option(v, command, code, optarg))
+			return EXIT_USAGE;
+	}
+	return argc - optind == operands ? -1 : cli_usage(command, "%s", needed);
 }

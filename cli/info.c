@@ -114,31 +114,18 @@ static void print_plain(json_t *about)
 
 int cmd_info(int argc, char **argv)
 {
-	enum { OPT_JSON = OPT_COMMAND };
+	static int json;
 	static const struct option options[] = {
-		{"json", no_argument, NULL, OPT_JSON}, {"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
+		{"help", no_argument, NULL, 'h'}, {"json", no_argument, &json, 1}, IMAGE_LONG_OPTIONS, {0}};
 	struct image_option_values v;
 	struct image *image = NULL;
 	struct err e = ERR_INIT;
 	json_t *about = NULL;
-	bool json = false;
-	int code;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("info", argv);
-		if (code == OPT_JSON)
-			json = true;
-		else if (image_option(&v, "info", code, optarg))
-			return EXIT_USAGE;
-	}
-	if (argc - optind != 1)
-		return cli_usage("info", "one link is needed");
+	r = image_options_parse(&v, argc, argv, options, help, 1, "one link is needed");
+	if (r >= 0)
+		return r;
 	if (!image_open(&image, argv[optind], &v.o, &e))
 		about = describe(image, &e);
 	if (!about) {

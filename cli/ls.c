@@ -70,37 +70,25 @@ static void print_catalog(const char *store, json_t *catalog, bool json)
 
 int cmd_ls(int argc, char **argv)
 {
-	enum { OPT_JSON = OPT_COMMAND };
+	static int json;
 	static const struct option options[] = {
-		{"json", no_argument, NULL, OPT_JSON}, {"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
+		{"help", no_argument, NULL, 'h'}, {"json", no_argument, &json, 1}, IMAGE_LONG_OPTIONS, {0}};
 	_cleanup_free_ char *store = NULL;
 	struct image_option_values v;
 	struct origin *origin = NULL;
 	json_t *catalog = NULL;
 	struct err e = ERR_INIT;
-	bool json = false;
 	const char *url;
-	int code, r = 0;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("ls", argv);
-		if (code == OPT_JSON)
-			json = true;
-		else if (image_option(&v, "ls", code, optarg))
-			return EXIT_USAGE;
-	}
-	if (argc - optind != 1)
-		return cli_usage("ls", "one store is needed, a URL or a folder");
+	r = image_options_parse(&v, argc, argv, options, help, 1, "one store is needed, a URL or a folder");
+	if (r >= 0)
+		return r;
 	store = strdup(text_starts(argv[optind], "file:") ? argv[optind] + 5 : argv[optind]);
 	for (size_t len = strlen(store); len > 1 && store[len - 1] == '/'; len--)
 		store[len - 1] = 0;
 	url = store;
+	r = 0;
 	if (strstr(store, "://"))
 		r = origin_open(&origin, &url, 1, &v.o.origin, &e);
 	for (const char **mirror = v.mirrors; !r && origin && *mirror; mirror++)

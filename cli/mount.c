@@ -32,42 +32,28 @@ static void tell_ready(void *context)
 
 int cmd_mount(int argc, char **argv)
 {
-	enum { OPT_BACKGROUND = OPT_COMMAND, OPT_ALLOW_OTHER };
+	static int background, allow_other;
 	static const struct option options[] = {
-		{"background", no_argument, NULL, OPT_BACKGROUND},
-		{"allow-other", no_argument, NULL, OPT_ALLOW_OTHER},
 		{"help", no_argument, NULL, 'h'},
+		{"background", no_argument, &background, 1},
+		{"allow-other", no_argument, &allow_other, 1},
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
 	struct image_option_values v;
 	struct image_mount where = {.bulk = true, .ready = tell_ready};
-	bool background = false;
 	struct image *image = NULL;
 	struct err e = ERR_INIT;
 	struct mounting m = {.background.ready_fd = -1};
-	int code, r;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("mount", argv);
-		if (code == OPT_BACKGROUND)
-			background = true;
-		else if (code == OPT_ALLOW_OTHER)
-			where.allow_other = true;
-		else if (image_option(&v, "mount", code, optarg))
-			return EXIT_USAGE;
-	}
-	if (argc - optind != 2)
-		return cli_usage("mount", "a link and a folder are needed");
+	r = image_options_parse(&v, argc, argv, options, help, 2, "a link and a folder are needed");
+	if (r >= 0)
+		return r;
 	m.link = argv[optind];
 	m.dir = where.dir = argv[optind + 1];
 	where.context = &m;
+	where.allow_other = allow_other;
 	if (background) {
 		r = background_start(&m.background);
 		if (r >= 0)

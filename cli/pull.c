@@ -51,21 +51,11 @@ int cmd_pull(int argc, char **argv)
 	struct image *image = NULL;
 	struct err e = ERR_INIT;
 	char size[TEXT_SIZE_MAX];
-	int code, r;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("pull", argv);
-		if (image_option(&v, "pull", code, optarg))
-			return EXIT_USAGE;
-	}
-	if (argc - optind != 1)
-		return cli_usage("pull", "one link is needed");
+	r = image_options_parse(&v, argc, argv, options, help, 1, "one link is needed");
+	if (r >= 0)
+		return r;
 	r = image_open(&image, argv[optind], &v.o, &e);
 	if (!r)
 		r = check_room(image, &v.o, &e);
