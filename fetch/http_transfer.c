@@ -360,6 +360,8 @@ static void explain(struct http_transfer *t, CURLcode code)
 		gmtime_r(&seconds, &tm);
 		strftime(now, sizeof(now), "%Y-%m-%d %H:%M", &tm);
 		say(t, "%.160s (this machine's clock says %s UTC: is that right?)", why, now);
+	} else if (code == CURLE_PEER_FAILED_VERIFICATION) {
+		say(t, "%.160s (a certificate authority of your own is named by --cacert)", why);
 	} else {
 		say(t, "%s", why);
 	}
