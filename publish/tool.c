@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -20,6 +22,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+
+#define CANCEL_CHECK_MS 200 /* between looks */
 
 void tool_args(struct tool *t, const char *const *more)
 {
@@ -61,18 +65,25 @@ _Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-/* group: ends this process group where that is asked for; 0: none. */
+/* group: ends this process group where that is asked for; 0: none. The signal that asks may come just before we wait, or while the
+ * child still has our handler for it: so it is looked for, and the group told, again and again. */
 static int wait_for(pid_t pid, pid_t group)
 {
+	_cleanup_close_ int ended = pidfd_open(pid, 0);
+	struct pollfd wait = {.fd = ended, .events = POLLIN};
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
+	for (;;) {
+		pid_t r = waitpid(pid, &status, WNOHANG);
+
+		if (r == pid)
+			return status;
+		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (group && cancel_requested())
 			kill(-group, SIGTERM);
+		poll(&wait, 1, CANCEL_CHECK_MS);
 	}
-	return status;
 }
 
 static int load_memory_file(int fd, struct buf *out)
