@@ -7,7 +7,7 @@ DEPS := tools/install-deps
 all:
 	@$(DEPS) build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >$(BUILD).log || { cat $(BUILD).log; exit 1; }
-	@ninja -C $(BUILD) --quiet
+	@ninja -C $(BUILD) -n | grep -q 'no work to do' || ninja -C $(BUILD) --quiet
 
 demo: # a Debian image: made, published, served, booted over HTTP
 	@$(DEPS) build demo

@@ -215,7 +215,7 @@ int cmd_boot(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 	if (argc - optind != 1)
-		return cli_usage("boot", "one link is needed");
+		return cli_usage("boot", "exactly one link is needed");
 	b.o.link = argv[optind];
 	b.o.image = b.image.o;
 	if (b.detach) {

@@ -47,7 +47,7 @@ enum image_option_code {
 	"  --cache-size SIZE    most that the cache may take, e.g. 500M (default: 4G)\n"           \
 	"  --no-cache           keep nothing\n"                                                    \
 	"  --mirror URL         another server with the same store; may be repeated\n"             \
-	"  --net-timeout S      give up after S seconds without an answer (default: wait until the network is back)\n" \
+	"  --net-timeout S      give up after S seconds without an answer (default: 20 at the start, then never)\n" \
 	"  --insecure           accept a link without a key\n"                                     \
 	"  --proxy URL          use this proxy (default: http_proxy and https_proxy)\n"            \
 	"  --cacert FILE        trust these certificate authorities for https\n"                   \

@@ -75,6 +75,8 @@ static void print_versions(json_t *list)
 	json_t *version;
 	size_t i;
 
+	if (!json_array_size(list))
+		return; /* no catalogue: offline, or none there */
 	printf("%-12s", "versions");
 	json_array_foreach(list, i, version)
 		printf(" %lld", (long long)json_integer_value(version));
@@ -123,7 +125,7 @@ int cmd_info(int argc, char **argv)
 	json_t *about = NULL;
 	int r;
 
-	r = image_options_parse(&v, argc, argv, options, help, 1, "one link is needed");
+	r = image_options_parse(&v, argc, argv, options, help, 1, "exactly one link is needed");
 	if (r >= 0)
 		return r;
 	if (!image_open(&image, argv[optind], &v.o, &e))

@@ -35,7 +35,7 @@ static void print_help(FILE *f)
 		   "Boots any operating system from any web server.\n\nCommands:\n");
 	for (size_t i = 0; i < command_count; i++)
 		fprintf(f, "  %-8s  %s\n", commands[i].name, commands[i].what);
-	fprintf(f, "\n`inetboot COMMAND --help` tells more. A LINK is http://HOST/PATH/NAME#KEY, or a path.\n");
+	fprintf(f, "\n`inetboot help COMMAND` tells more, `inetboot --version` which one this is. A LINK is http://HOST/PATH/NAME#KEY, or a path.\n");
 }
 
 int cli_fail(const struct err *e)
@@ -108,6 +108,14 @@ int main(int argc, char **argv)
 	if (at == argc) {
 		print_help(stderr);
 		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[at], "help")) {
+		if (at + 1 == argc) {
+			print_help(stdout);
+			return EXIT_OK;
+		}
+		argv[at] = argv[at + 1]; /* help COMMAND: COMMAND --help */
+		argv[at + 1] = (char *)"--help";
 	}
 	for (size_t i = 0; i < command_count; i++)
 		if (!strcmp(argv[at], commands[i].name))

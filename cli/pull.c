@@ -53,7 +53,7 @@ int cmd_pull(int argc, char **argv)
 	char size[TEXT_SIZE_MAX];
 	int r;
 
-	r = image_options_parse(&v, argc, argv, options, help, 1, "one link is needed");
+	r = image_options_parse(&v, argc, argv, options, help, 1, "exactly one link is needed");
 	if (r >= 0)
 		return r;
 	r = image_open(&image, argv[optind], &v.o, &e);

@@ -37,11 +37,13 @@ static int parse(json_t **out, const struct buf *text, struct err *e)
 
 int catalog_load(json_t **out, const char *store, struct origin *origin, bool once, struct err *e)
 {
-	struct origin_request rq = {.path = "catalog.json", .max = CATALOG_MAX, .fresh = true, .once = once};
+	struct origin_request rq = {.path = "catalog.json", .max = CATALOG_MAX, .fresh = true, .timeout_ms = ORIGIN_FIRST_MS, .once = once};
 	struct origin_answer answer = {.body = BUF_INIT(CATALOG_MAX)};
 	_cleanup_free_ char *path = file_path("%s/catalog.json", store);
 	int r = !path ? -ENOMEM : origin ? origin_get(origin, &rq, &answer, e) : file_load_plain(AT_FDCWD, path, &answer.body, e);
 
+	if (r == -ENOENT)
+		err_add(e, "it has no catalogue, so it is no store");
 	if (!r)
 		r = parse(out, &answer.body, e);
 	buf_free(&answer.body);

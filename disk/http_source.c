@@ -85,7 +85,7 @@ static const struct source_ops http_ops = {
 
 int http_source_open(struct source **out, struct origin *origin, size_t memory_limit, struct err *e)
 {
-	struct origin_request rq = {.path = "", .offset = 0, .len = 1, .max = 1};
+	struct origin_request rq = {.path = "", .offset = 0, .len = 1, .max = 1, .timeout_ms = ORIGIN_FIRST_MS};
 	struct origin_answer answer = {0};
 	struct http_source *s = calloc(1, sizeof(*s));
 	int r;

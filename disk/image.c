@@ -134,7 +134,7 @@ static int fetch_manifest(struct image *image, bool once, struct err *e)
 {
 	_cleanup_free_ char *path = manifest_path(&image->link);
 	struct manifest_check check = {.image = image};
-	struct origin_request rq = {.path = path, .max = MANIFEST_MAX, .check = check_manifest, .context = &check, .fresh = true, .once = once};
+	struct origin_request rq = {.path = path, .max = MANIFEST_MAX, .check = check_manifest, .context = &check, .fresh = true, .timeout_ms = ORIGIN_FIRST_MS, .once = once};
 	struct origin_answer answer = {0};
 	int r;
 
@@ -182,7 +182,8 @@ static int local_manifest(struct image *image, struct err *e)
 	int r = full ? file_load_plain(AT_FDCWD, full, &text, e) : -ENOMEM;
 
 	if (r == -ENOENT || r == -ENOTDIR)
-		return err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store", image->link.file);
+		return err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store%s", image->link.file,
+			strchr(image->link.file, ':') ? " (is http:// missing?)" : "");
 	return r < 0 ? r : accept_manifest(image, text.data, text.len, e);
 }
 
@@ -232,6 +233,8 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 			r = open_origin(image, o, l->store, e);
 		if (!r)
 			r = remote_manifest(image, e);
+		if (r == -ENOENT && l->has_key)
+			return err_add(e, "no such image there (`inetboot ls %s` lists what there is)", l->store);
 		if ((r != -ENOENT && r != -EACCES) || l->has_key) /* object storage says 403 for what is not there */
 			return r;
 		origin_close(image->origin);

@@ -312,6 +312,16 @@ static void raise_readahead(const char *dir)
 	fclose(f);
 }
 
+static bool is_empty(const char *dir)
+{
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	int entries = 0;
+
+	while (d && readdir(d))
+		entries++;
+	return d && entries <= 2; /* . and .. */
+}
+
 int fuse_export_open(struct fuse_export **out, const char *dir, const struct fuse_export_options *o, struct err *e)
 {
 	char options[128];
@@ -329,6 +339,10 @@ int fuse_export_open(struct fuse_export **out, const char *dir, const struct fus
 		err_errno(e, "cannot mount at %s", dir);
 		fuse_export_close(x);
 		return e ? e->code : -ENOENT;
+	}
+	if (!is_empty(x->dir)) {
+		fuse_export_close(x);
+		return err_set(e, -ENOTEMPTY, "cannot mount at %s: it is no empty folder, and a mount would hide what is in it", dir);
 	}
 	if (access("/dev/fuse", R_OK | W_OK) < 0) {
 		err_errno(e, "cannot mount: /dev/fuse cannot be used by this user (load the module fuse, or give access to the device)");

@@ -76,6 +76,12 @@ struct quest {
 	struct attempt attempts[MIRRORS_MAX];
 };
 
+/* How long it may take, with all tries; 0: without limit. */
+static unsigned limit_ms(const struct quest *q)
+{
+	return q->origin->timeout_ms ? q->origin->timeout_ms : q->rq->timeout_ms;
+}
+
 /* ---- opening, closing ---- */
 
 int origin_open(struct origin **out, const char *const *urls, size_t count,
@@ -203,9 +209,8 @@ static void tell_trouble(struct quest *q, const char *url, const char *text)
 		o->trouble_since_ms = q->failing_since_ms;
 	}
 	pthread_mutex_unlock(&o->lock);
-	if (first && o->timeout_ms)
-		log_warning("%s: %s; trying again for %.1f s", url, text,
-			(double)o->timeout_ms / 1000.0);
+	if (first && limit_ms(q))
+		log_warning("%s: %s; trying again for %.1f s", url, text, (double)limit_ms(q) / 1000.0);
 	else if (first)
 		log_warning("%s: %s; waiting for it to return", url, text);
 }
@@ -494,7 +499,7 @@ static int timed_out(struct quest *q, struct err *e)
 	char first[64];
 
 	snprintf(first, sizeof(first), "no good answer within %.1f s",
-		(double)q->origin->timeout_ms / 1000.0);
+		(double)limit_ms(q) / 1000.0);
 	return fail(q, -ETIMEDOUT, first, e);
 }
 
@@ -575,8 +580,8 @@ int origin_get(
 		return err_set(e, -EINVAL,
 			"%s/%s: %" PRIu64 " bytes at %" PRIu64 " cannot be asked for",
 			o->mirrors[0]->url, rq->path, rq->len, rq->offset);
-	if (o->timeout_ms)
-		q.deadline_ms = q.start_ms + o->timeout_ms;
+	if (limit_ms(&q))
+		q.deadline_ms = q.start_ms + limit_ms(&q);
 	r = enter(o);
 	if (r < 0)
 		return err_set(e, r, "%s: canceled", o->mirrors[0]->url);

@@ -23,6 +23,7 @@
 
 #define ORIGIN_BAD_TRIES 3	/* per mirror and request, for answers that are wrong rather than missing */
 #define ORIGIN_IN_FLIGHT 32	/* transfers at once */
+#define ORIGIN_FIRST_MS 20000	/* for what nothing depends on yet: a wrong address must not look like a long wait */
 #define ORIGIN_REDIRECTS 5
 
 struct origin;
@@ -57,6 +58,7 @@ struct origin_request {
 	void *context;
 	bool background;      /* prefetch: queued behind all demanded requests */
 	bool fresh;	      /* for the mutable manifest: ask caches on the way to revalidate */
+	unsigned timeout_ms;  /* of this request, where the origin has none; 0: without limit. ORIGIN_FIRST_MS for a first contact */
 	bool once;	      /* fail at the first full round over the mirrors instead of waiting (offline start, probes) */
 };
 

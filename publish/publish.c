@@ -44,6 +44,8 @@ static int load_key(struct job *j, struct err *e)
 
 	if (!r)
 		r = secret_key_file_parse(&j->secret, (const char *)text.data, text.len, e);
+	if (r == -ENOENT)
+		return err_add(e, "no key (`inetboot key %s` makes one)", j->o->key);
 	if (r < 0)
 		return err_add(e, "key %s", j->o->key);
 	explicit_bzero(text.data, text.len);

@@ -350,7 +350,7 @@ static int listen_on(struct server *s, const struct server_options *o, struct er
 		return err_errno(e, "cannot make a socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, &s->address.any, len) < 0 || listen(fd, 128) < 0)
-		return err_errno(e, "cannot listen on %s port %u", o->address, o->port);
+		return err_errno(e, "cannot listen on %s port %u (--port names another)", o->address, o->port);
 	if (getsockname(fd, &s->address.any, &len) < 0)
 		return err_errno(e, "cannot find the port");
 	return steal_fd(&fd);
