@@ -192,15 +192,16 @@ static char **build_environment(const struct uml_kernel *k)
 	return env;
 }
 
-/* UML has one virtual CPU, and its helper threads take turns: on one CPU they do so at half the cost. */
-static void pin_to_one_cpu(void)
+/* UML has one virtual CPU, and its helper threads take turns: on one CPU they do so at half the cost. `number` differs from machine to
+ * machine, so that they are on different CPUs. */
+static void pin_to_one_cpu(pid_t number)
 {
 	cpu_set_t may, one;
 	int count, pick;
 
 	if (sched_getaffinity(0, sizeof(may), &may) < 0 || (count = CPU_COUNT(&may)) < 2)
 		return;
-	pick = (int)((unsigned)getppid() % (unsigned)count);
+	pick = (int)((unsigned)number % (unsigned)count);
 	CPU_ZERO(&one);
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
 		if (CPU_ISSET(cpu, &may) && !pick--) {
@@ -210,12 +211,12 @@ static void pin_to_one_cpu(void)
 		}
 }
 
-__attribute__((noreturn)) static void exec_guest(char **argv, char **env)
+__attribute__((noreturn)) static void exec_guest(pid_t number, char **argv, char **env)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid();
 	ioctl(STDIN_FILENO, TIOCSCTTY, 0);
-	pin_to_one_cpu();
+	pin_to_one_cpu(number);
 	execve(argv[0], argv, env);
 	dprintf(STDERR_FILENO, "inetboot: FAILED: cannot start %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
@@ -233,7 +234,7 @@ static void keep_only_terminal(int terminal)
 /* The first process of the guest's namespace: when it ends, by itself or killed, the kernel ends all others in there, also those that a
  * panicked UML leaves behind. Where there is no namespace, the guest ends by its parent-death signal, and uml_end_orphans() ends the
  * rest. */
-__attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, char **argv, char **env)
+__attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pid_t number, char **argv, char **env)
 {
 	pid_t guest, ended;
 	int status = 0;
@@ -243,7 +244,7 @@ __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, ch
 	keep_only_terminal(m->terminal);
 	guest = fork();
 	if (!guest)
-		exec_guest(argv, env);
+		exec_guest(number, argv, env);
 	do
 		ended = waitpid(-1, &status, 0);
 	while (ended != guest && (ended > 0 || errno == EINTR));
@@ -254,6 +255,7 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 {
 	struct arguments a = {0};
 	char **env = build_environment(m->kernel);
+	pid_t own = getpid(); /* as the host counts: in a namespace of their own all keepers are number 1 */
 	int r = 0;
 
 	build_arguments(&a, m);
@@ -266,7 +268,7 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 		fflush(NULL);
 		*pid = fork();
 		if (!*pid)
-			run_keeper(m, a.words, env);
+			run_keeper(m, own, a.words, env);
 		if (*pid < 0)
 			r = err_errno(e, "cannot start the guest");
 	}
