@@ -71,18 +71,17 @@ static void warn_expired(const struct manifest *m)
 			m->expires);
 }
 
-static char *copy_dir(struct image *image)
+/* Where a copy of the manifest is kept: the path, and its folder in *dir; both allocated, NULL without memory. */
+static char *copy_path(struct image *image, char **dir)
 {
+	const struct link *l = &image->link;
 	char hex[HASH_HEX_MAX];
 
-	hex_encode(hex, image->link.key.key, sizeof(image->link.key.key));
-	return file_path("%s/manifests/%.32s", cache_dir(image->cache), hex);
-}
-
-static char *copy_path(struct image *image, const char *dir)
-{
-	return image->link.version ? file_path("%s/%s@%" PRIu64, dir, image->link.name, image->link.version)
-				   : file_path("%s/%s", dir, image->link.name);
+	hex_encode(hex, l->key.key, sizeof(l->key.key));
+	*dir = file_path("%s/manifests/%.32s", cache_dir(image->cache), hex);
+	if (!*dir)
+		return NULL;
+	return l->version ? file_path("%s/%s@%" PRIu64, *dir, l->name, l->version) : file_path("%s/%s", *dir, l->name);
 }
 
 static void keep_copy(struct image *image, const struct buf *text)
@@ -92,8 +91,7 @@ static void keep_copy(struct image *image, const struct buf *text)
 
 	if (!image->cache || !image->link.has_key)
 		return;
-	dir = copy_dir(image);
-	path = dir ? copy_path(image, dir) : NULL;
+	path = copy_path(image, &dir);
 	if (!path || file_mkdirs(dir, &e) < 0 || file_save(AT_FDCWD, path, text->data, text->len, 0, &e) < 0)
 		log_debug("no copy of the manifest is kept for offline use: %s", e.text);
 }
@@ -106,8 +104,7 @@ static int load_copy(struct image *image, struct err *e)
 
 	if (!image->cache || !image->link.has_key)
 		return -ENOENT;
-	dir = copy_dir(image);
-	path = dir ? copy_path(image, dir) : NULL;
+	path = copy_path(image, &dir);
 	r = path ? file_load(AT_FDCWD, path, &text, e) : -ENOMEM;
 	return r < 0 ? r : accept_manifest(image, text.data, text.len, e);
 }
