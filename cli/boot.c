@@ -1,6 +1,5 @@
 /* inetboot boot: an image in a machine, in this terminal or in the background. */
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +96,6 @@ enum boot_option_code {
 
 static int take_option(struct boot *b, int code, const char *value)
 {
-	uint64_t number;
-
 	switch (code) {
 	case OPT_ENGINE:
 		return strcmp(value, "uml") ? cli_usage("boot", "there is no engine %s; uml is the one there is", value) : 0;
@@ -118,10 +115,7 @@ static int take_option(struct boot *b, int code, const char *value)
 		b->detach = true;
 		return 0;
 	case OPT_TIMEOUT:
-		if (text_to_u64(value, &number) < 0 || !number || number > UINT_MAX / 1000)
-			return cli_usage("boot", "--timeout takes a number of seconds, not '%s'", value);
-		b->o.timeout_s = (unsigned)number;
-		return 0;
+		return cli_seconds("boot", "timeout", value, &b->o.timeout_s);
 	case OPT_UNTIL:
 		if (!*value || strlen(value) >= WATCH_UNTIL_MAX)
 			return cli_usage("boot", "--until takes a text of 1 to %d bytes", WATCH_UNTIL_MAX - 1);

@@ -1,7 +1,6 @@
 /* Options that image commands share: see image_options.h. */
 #include "cli/image_options.h"
 
-#include <limits.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -36,6 +35,7 @@ static int size_option(const char *command, const char *what, const char *text, 
 
 int image_option(struct image_option_values *v, const char *command, int code, const char *argument)
 {
+	unsigned seconds = 0;
 	uint64_t number;
 	int r;
 
@@ -67,10 +67,9 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 		v->o.origin.netrc = true;
 		return 0;
 	case OPT_NET_TIMEOUT:
-		if (text_to_u64(argument, &number) < 0 || !number || number > UINT_MAX / 1000)
-			return cli_usage(command, "--net-timeout takes a number of seconds, not '%s'", argument);
-		v->o.origin.timeout_ms = (unsigned)number * 1000;
-		return 0;
+		r = cli_seconds(command, "net-timeout", argument, &seconds);
+		v->o.origin.timeout_ms = seconds * 1000;
+		return r;
 	case OPT_MEMORY_LIMIT:
 		r = size_option(command, "memory-limit", argument, MEMORY_LIMIT_LEAST, &number);
 		v->o.memory_limit = (size_t)number;

@@ -1,6 +1,7 @@
 /* The program: finds the command and hands over. Options before the command are for all of them. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/cli.h"
 
 static const struct command {
@@ -54,6 +56,16 @@ int cli_usage(const char *command, const char *fmt, ...)
 	va_end(ap);
 	fprintf(stderr, "\nTry `inetboot %s --help`.\n", command);
 	return EXIT_USAGE;
+}
+
+int cli_seconds(const char *command, const char *option, const char *value, unsigned *out)
+{
+	uint64_t number;
+
+	if (text_to_u64(value, &number) < 0 || !number || number > UINT_MAX / 1000)
+		return cli_usage(command, "--%s takes a number of seconds, not '%s'", option, value);
+	*out = (unsigned)number;
+	return 0;
 }
 
 int cli_bad_option(const char *command, char **argv)
