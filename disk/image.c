@@ -1,13 +1,7 @@
-/* Opening an image by its link: see image.h.
- *
- * A manifest comes from the store's folder, from the network, or, when no mirror answers, from the copy in the cache. It is used only
- * after: the signature (where the link has a key), the name, the pinned version, and the memory of versions agree.
- * A signature by another key, or a replayed version, is never passed over for the copy; a login page in place of a manifest is.
- * Copies in the cache: manifests/KEY/NAME (newest seen) and manifests/KEY/NAME@N. */
+/* Opening an image by its link: see image.h. */
 #include "disk/image.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,47 +14,12 @@
 #include "base/text.h"
 #include "disk/cloop.h"
 #include "disk/foreign.h"
+#include "disk/manifests.h"
 #include "disk/raw.h"
 #include "disk/store.h"
 #include "disk/versions.h"
 
 #define COPY_PART (1u << 20) /* bytes at a time when a kernel or initrd is written out */
-
-/* Checks a manifest file and puts it into image->manifest. */
-static int accept_manifest(struct image *image, const void *data, size_t len, struct err *e)
-{
-	const struct link *l = &image->link;
-	struct manifest m;
-	const char *message;
-	size_t message_len;
-	uint64_t seen;
-	int r = signature_open(l->has_key ? &l->key : NULL, data, len, &message, &message_len, e);
-
-	if (r < 0)
-		return r;
-	r = manifest_parse(&m, message, message_len, e);
-	if (r < 0)
-		return r;
-	seen = l->has_key ? versions_seen(&l->key, l->name) : 0;
-	if (strcmp(m.name, l->name))
-		r = err_set(e, -EBADMSG, "the manifest is of an image named %s, not %s", m.name, l->name);
-	else if (l->version && m.version != l->version)
-		r = err_set(e, -EBADMSG, "the manifest is of version %" PRIu64 ", not %" PRIu64, m.version, l->version);
-	else if (!l->version && m.version < seen)
-		r = err_set(e, -ESTALE,
-			"the server offers version %" PRIu64 ", but version %" PRIu64 " was seen before: it is out of date, or somebody replays "
-			"an old one. To use it all the same, name it: %s@%" PRIu64,
-			m.version, seen, l->name, m.version);
-	if (r < 0) {
-		manifest_free(&m);
-		return r;
-	}
-	manifest_free(&image->manifest);
-	image->manifest = m;
-	image->in_store = true;
-	image->verified = l->has_key;
-	return 0;
-}
 
 static void warn_expired(const struct manifest *m)
 {
@@ -71,117 +30,13 @@ static void warn_expired(const struct manifest *m)
 			m->expires);
 }
 
-/* Where a copy of the manifest is kept: the path, and its folder in *dir; both allocated, NULL without memory. */
-static char *copy_path(struct image *image, char **dir)
+static void take_manifest(struct image *image, struct found_manifest *found)
 {
-	const struct link *l = &image->link;
-	char hex[HASH_HEX_MAX];
-
-	hex_encode(hex, l->key.key, sizeof(l->key.key));
-	*dir = file_path("%s/manifests/%.32s", cache_dir(image->cache), hex);
-	if (!*dir)
-		return NULL;
-	return l->version ? file_path("%s/%s@%" PRIu64, *dir, l->name, l->version) : file_path("%s/%s", *dir, l->name);
-}
-
-static void keep_copy(struct image *image, const struct buf *text)
-{
-	struct err e = ERR_INIT;
-	_cleanup_free_ char *dir = NULL, *path = NULL;
-
-	if (!image->cache || !image->link.has_key)
-		return;
-	path = copy_path(image, &dir);
-	if (!path || file_mkdirs(dir, &e) < 0 || file_save(AT_FDCWD, path, text->data, text->len, 0, &e) < 0)
-		log_debug("no copy of the manifest is kept for offline use: %s", e.text);
-}
-
-static int load_copy(struct image *image, struct err *e)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
-	_cleanup_free_ char *dir = NULL, *path = NULL;
-	int r;
-
-	if (!image->cache || !image->link.has_key)
-		return -ENOENT;
-	path = copy_path(image, &dir);
-	r = path ? file_load(AT_FDCWD, path, &text, e) : -ENOMEM;
-	return r < 0 ? r : accept_manifest(image, text.data, text.len, e);
-}
-
-static char *manifest_path(const struct link *l)
-{
-	return l->version ? file_path("%s/manifest.%" PRIu64, l->name, l->version) : file_path("%s/manifest", l->name);
-}
-
-struct manifest_check {
-	struct image *image;
-	int refused; /* why the last manifest that came was not taken */
-};
-
-static int check_manifest(void *context, const struct buf *body, struct err *e)
-{
-	struct manifest_check *c = context;
-
-	c->refused = accept_manifest(c->image, body->data, body->len, e);
-	return c->refused;
-}
-
-static int fetch_manifest(struct image *image, bool once, struct err *e)
-{
-	_cleanup_free_ char *path = manifest_path(&image->link);
-	struct manifest_check check = {.image = image};
-	struct origin_request rq = {.path = path, .max = MANIFEST_MAX, .check = check_manifest, .context = &check, .fresh = true, .timeout_ms = ORIGIN_FIRST_MS, .once = once};
-	struct origin_answer answer = {0};
-	int r;
-
-	if (!path)
-		return err_set(e, -ENOMEM, "no memory for a path");
-	r = origin_get(image->origin, &rq, &answer, e);
-	if (!r)
-		keep_copy(image, &answer.body);
-	buf_free(&answer.body);
-	if (r != -EBADMSG || (check.refused != -ESTALE && check.refused != -EKEYREJECTED))
-		return r;
-	if (e)
-		e->code = check.refused;
-	return check.refused;
-}
-
-/* A pinned version never changes, so a copy of it does without the network. The newest is asked for; a copy is the way out. */
-static int remote_manifest(struct image *image, struct err *e)
-{
-	struct image copy = {.link = image->link, .cache = image->cache};
-	int have_copy = load_copy(&copy, NULL), r;
-
-	if (!have_copy && image->link.version) {
-		r = 0;
-	} else {
-		r = fetch_manifest(image, !have_copy, e);
-		if (r >= 0 || have_copy < 0 || (r != -EHOSTUNREACH && r != -ETIMEDOUT && r != -EBADMSG)) {
-			manifest_free(&copy.manifest);
-			return r;
-		}
-		log_warning("no server gives the manifest (%s): starting from version %" PRIu64 " in the cache", e->text, copy.manifest.version);
-		r = 0;
-	}
-	image->manifest = copy.manifest;
+	image->manifest = found->manifest;
 	image->in_store = true;
-	image->verified = copy.verified;
-	return r;
-}
-
-static int local_manifest(struct image *image, struct err *e)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
-	_cleanup_free_ char *path = manifest_path(&image->link);
-	_cleanup_free_ char *full = path ? file_path("%s/%s", image->link.store, path) : NULL;
-	int r = full ? file_load_plain(AT_FDCWD, full, &text, e) : -ENOMEM;
-
-	if (r == -ENOENT || r == -ENOTDIR)
-		return err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store%s", image->link.file,
-			strchr(image->link.file, ':') ? " (is http:// missing?)" : "");
-	return r < 0 ? r : accept_manifest(image, text.data, text.len, e);
+	image->verified = found->verified;
+	found->manifest = (struct manifest){0};
+	found_manifest_free(found);
 }
 
 static int open_origin(struct image *image, const struct image_options *o, const char *url, struct err *e)
@@ -221,6 +76,7 @@ static int refuse_unsigned(const struct image *image, const struct image_options
 /* A remote link without a key may be a plain file: when there is no manifest, the URL itself is looked at. */
 static int open_remote(struct image *image, const struct image_options *o, struct err *e)
 {
+	struct found_manifest found = {0};
 	struct link *l = &image->link;
 	int r;
 
@@ -229,7 +85,9 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 		if (!r)
 			r = open_origin(image, o, l->store, e);
 		if (!r)
-			r = remote_manifest(image, e);
+			r = manifest_fetch(&found, l, image->origin, image->cache, e);
+		if (!r)
+			take_manifest(image, &found);
 		if (r == -ENOENT && l->has_key)
 			return err_add(e, "no such image there (`inetboot ls %s` lists what there is)", l->store);
 		if ((r != -ENOENT && r != -EACCES) || l->has_key) /* object storage says 403 for what is not there */
@@ -244,6 +102,7 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 
 static int open_local(struct image *image, struct err *e)
 {
+	struct found_manifest found = {0};
 	struct link *l = &image->link;
 	struct stat st;
 	bool there = !stat(l->file, &st);
@@ -251,12 +110,15 @@ static int open_local(struct image *image, struct err *e)
 
 	if (there && !S_ISDIR(st.st_mode))
 		return l->has_key ? err_set(e, -EINVAL, "%s is a plain file; a key belongs to an image in a store", l->file) : 0;
-	r = local_manifest(image, e);
+	r = manifest_load(&found, l, e);
 	if (r == -ENOENT && there && l->version)
 		return err_set(e, r, "%s has no version %" PRIu64 ": there is no manifest.%" PRIu64, l->file, l->version, l->version);
 	if (r == -ENOENT && there)
 		return err_set(e, r, "%s is a folder, but no image in a store (it has no manifest)", l->file);
-	return r < 0 ? r : cache_open(&image->store, l->store, 0, true, e);
+	if (r < 0)
+		return r;
+	take_manifest(image, &found);
+	return cache_open(&image->store, l->store, 0, true, e);
 }
 
 static int open_blocks(struct image *image, const struct image_options *o, struct err *e)
