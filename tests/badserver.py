@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A bad HTTP/1.1 server: serves a folder correctly (keep-alive, ranges, ETag, If-Range), unless a rule says otherwise.
 
-    badserver.py DIR [--port N] [--bind ADDRESS] [--cert FILE --key FILE] [--proxy] [--rule RULE]...
+    badserver.py DIR [--port N] [--bind ADDRESS] [--cert FILE --key FILE] [--proxy] [--no-log] [--rule RULE]...
 
 Prints its port on stdout when it listens. Ends on SIGTERM, and when its standard input closes, so that it never outlives a test.
 
@@ -26,10 +26,30 @@ are left alone, then every `every`th is hit, at most `count` times. The first ru
     change                      the file is another one now: other bytes, other ETag, same length
     auth user=U password=P      401 without these
     gone seconds=N              no listening socket and all connections reset; returns on the same port
+    half [part=0|1]             404 for half of the paths, by their checksum: a mirror that was not copied to the end
+    swap with=PATH              another file of the folder in its place: a stale proxy, a replay, one valid block for another
+    zeros                       the right length, but zeros: a disk that was full
+    empty                       200, and not one byte
+    inject [where=front|behind] HTML that a proxy adds to the body
+    partial                     206 for the whole, though no range was asked for
+    badrange value=TEXT         this Content-Range (with _ for a blank) on a 206
+    length value=N[,N]          this Content-Length, or these two of them, whatever the body has
+    chunked [cut=1]             chunked encoding; cut: ends without the last chunk
+    tail                        no Content-Length, all of the body, then silence instead of the end
+    keepclosed                  closes a kept connection at its second request, without an answer
+    garbage                     bytes that are no HTTP
+    http09                      the body with no head at all
+    interim [ms=N]              "103 Early Hints" for ever, one each N ms (default 10)
+    headers [bytes=N] [line=N]  N bytes of header lines (default 1000000), each of N bytes (default 1000)
+    slowhead [ms=N]             a byte of the head each N ms (default 1000)
+
+A rule for the path `:connect` hits connections when they are accepted, before TLS and before any request: `stall`, `reset`,
+`delay ms=N`, and `garbage`.
 
 /__control: POST {"rules": [RULE], "clear": true, "forget": true, "gone": SECONDS} adds rules, first dropping all old ones
 (clear) and the log (forget). GET gives {"requests": [{time, method, path, range, headers, status, bytes, connection, rule, proxied}],
-"bytes", "connections", "concurrent": most requests at once}. `time` is in seconds.
+"bytes", "connections", "concurrent": most requests at once, "faults": {KIND: hits since the start}}. `time` is in seconds. With --no-log,
+for hours of use, no requests are kept.
 """
 
 import argparse
@@ -48,6 +68,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import zlib
 
 HEAD_MAX = 65536  # bytes of a request's head
 CHUNK = 65536
@@ -66,7 +87,7 @@ class Rule:
             raise ValueError(f"no such kind of fault: {self.kind}")
 
     def hits(self, path):
-        if not fnmatch.fnmatchcase(path, self.glob):
+        if path.startswith(":") != self.glob.startswith(":") or not fnmatch.fnmatchcase(path, self.glob):
             return False
         self.seen += 1
         number = self.seen - self.after - 1
@@ -99,6 +120,10 @@ class Reply:
         self.behind = b""   # sent behind the body
         self.rate = 0       # bytes a second
         self.stop = None    # (bytes of body, what then)
+        self.lengths = None # values of Content-Length; None: the right one
+        self.head = []      # more lines of the head
+        self.head_ms = 0    # milliseconds for each byte of the head
+        self.bare = False   # without any head
 
 
 def byte_range(text, size):
@@ -121,6 +146,7 @@ class Server:
         self.rules = [Rule(text) for text in options.rule]
         self.lock = threading.Lock()
         self.log, self.connections, self.open_sockets = [], 0, set()
+        self.keep_log, self.faults, self.sent = not options.no_log, {}, 0
         self.now, self.most = 0, 0
         self.start = time.monotonic()
         self.changed = False
@@ -177,10 +203,11 @@ class Server:
             self.connections += 1
             number = self.connections
             self.open_sockets.add(s)
-        raw = s
+        raw, first = s, True
         try:
             s.settimeout(600)
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connect(s)
             if self.tls:
                 s = self.tls.wrap_socket(s, server_side=True)
                 with self.lock:
@@ -189,8 +216,9 @@ class Server:
             rest = b""
             while True:
                 request, rest = read_request(s, rest)
-                if not request or not self.answer(s, request, number):
+                if not request or not self.answer(s, request, number, first):
                     break
+                first = False
         except Reset:
             reset(s)
         except (OSError, ValueError):
@@ -201,9 +229,32 @@ class Server:
                 self.open_sockets.discard(s)
             s.close()
 
+    def connect(self, s):
+        """What the rules for :connect do to a new connection."""
+        rule = self.rule_for(":connect")
+        if not rule:
+            return
+        if rule.kind == "delay":
+            time.sleep(rule.number("ms", 100) / 1000)
+        elif rule.kind == "stall":
+            stall(s)
+            raise Reset
+        elif rule.kind == "reset":
+            raise Reset
+        else:
+            s.sendall(GARBAGE)
+            raise OSError
+
     # ---- one request ----
 
-    def answer(self, s, request, connection):
+    def rule_for(self, path):
+        with self.lock:
+            rule = next((r for r in self.rules if r.hits(path)), None)
+            if rule:
+                self.faults[rule.kind] = self.faults.get(rule.kind, 0) + 1
+            return rule
+
+    def answer(self, s, request, connection, first):
         if request.path == "/__control" and not request.absolute:
             return self.control(s, request)
         entry = {
@@ -211,10 +262,11 @@ class Server:
             "range": request.headers.get("range"), "headers": request.headers, "status": 0, "bytes": 0,
             "connection": connection, "rule": None, "proxied": request.absolute, "open": 1,
         }
+        rule = self.rule_for(request.path)
+        entry["rule"] = rule.text if rule else None
         with self.lock:
-            rule = next((r for r in self.rules if r.hits(request.path)), None)
-            entry["rule"] = rule.text if rule else None
-            self.log.append(entry)
+            if self.keep_log:
+                self.log.append(entry)
             self.now += 1
             self.most = max(self.most, self.now)
         try:
@@ -222,12 +274,17 @@ class Server:
                 reply = forward(request)
             else:
                 reply = self.file_reply(request, bool(rule) and rule.kind == "noranges")
-            if rule:
+            if rule and rule.kind == "keepclosed":
+                if not first:
+                    return False
+            elif rule:
                 reply = KINDS[rule.kind](self, rule, request, reply) or reply
             entry["status"] = reply.status
             return self.send(s, request, reply, entry)
         finally:
             self.leave(entry)
+            with self.lock:
+                self.sent += entry["bytes"]
 
     def leave(self, entry):
         """The request is over: told before its last bytes go out, or the client could be back before we noticed."""
@@ -263,15 +320,24 @@ class Server:
         if isinstance(reply, Silent):
             stall(s)
             return False
+        if isinstance(reply, Interim):
+            while True:  # until the other side has had enough: then sendall() fails
+                s.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+                time.sleep(reply.ms / 1000)
+        lengths = [len(reply.body)] if reply.lengths is None else reply.lengths
         head = [f"HTTP/1.1 {reply.status} {http.client.responses.get(reply.status, 'Whatever')}",
-                f"Date: {email.utils.formatdate(usegmt=True)}", f"Content-Length: {len(reply.body)}"]
-        head += [f"{name}: {value}" for name, value in reply.headers.items()]
+                f"Date: {email.utils.formatdate(usegmt=True)}"]
+        head += [f"Content-Length: {length}" for length in lengths]
+        head += [f"{name}: {value}" for name, value in reply.headers.items()] + reply.head
         end, then = reply.stop or (len(reply.body), None)
         if request.method == "HEAD" or reply.status in (204, 304):
             end = 0
         if not end and not then:
             self.leave(entry)
-        s.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+        head = b"" if reply.bare else ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
+        for at in range(0, len(head), 1 if reply.head_ms else CHUNK):
+            s.sendall(head[at:at + (1 if reply.head_ms else CHUNK)])
+            time.sleep(reply.head_ms / 1000)
         step = CHUNK if not reply.rate else max(1, reply.rate // 20)
         body = memoryview(reply.body)[:end]
         for at in range(0, len(body), step):
@@ -286,7 +352,7 @@ class Server:
             raise Reset
         if then == "stall":
             stall(s)
-        if then:
+        if then or reply.bare:
             return False
         if reply.behind:
             s.sendall(reply.behind)
@@ -305,8 +371,9 @@ class Server:
             body = b"{}"
         else:
             with self.lock:
-                body = json.dumps({"requests": self.log, "bytes": sum(e["bytes"] for e in self.log),
-                                   "connections": self.connections, "concurrent": self.most}).encode()
+                sent = sum(e["bytes"] for e in self.log) if self.keep_log else self.sent
+                body = json.dumps({"requests": self.log, "bytes": sent, "connections": self.connections,
+                                   "concurrent": self.most, "faults": self.faults}).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         s.sendall(head.encode() + body)
         if request.method == "POST" and "gone" in orders:
@@ -476,7 +543,95 @@ def gone(server, rule, request, reply):
     raise Reset
 
 
+def half(server, rule, request, reply):
+    if zlib.crc32(request.path.encode()) % 2 == rule.number("part", 0):
+        return Reply(404, b"not copied yet\n")
+
+
+def swap(server, rule, request, reply):
+    other = Request(request.method, rule.args["with"], request.headers)
+    return server.file_reply(other)
+
+
+def zeros(server, rule, request, reply):
+    reply.body = bytes(len(reply.body))
+
+
+def empty(server, rule, request, reply):
+    reply.body = b""
+
+
+def inject(server, rule, request, reply):
+    script = b"<script src=http://ads.example/ad.js></script>"
+    front = rule.args.get("where", "behind") == "front"
+    reply.body = script + reply.body if front else reply.body + script
+
+
+def partial(server, rule, request, reply):
+    if reply.status == 200:
+        reply.status = 206
+        reply.headers["Content-Range"] = f"bytes 0-{len(reply.body) - 1}/{len(reply.body)}"
+
+
+def bad_range(server, rule, request, reply):
+    reply.status = 206
+    reply.headers["Content-Range"] = rule.args["value"].replace("_", " ")
+
+
+def length(server, rule, request, reply):
+    reply.lengths = rule.args["value"].split(",")
+    reply.stop = (len(reply.body), "close")
+
+
+def chunked(server, rule, request, reply):
+    reply.lengths = []
+    reply.headers["Transfer-Encoding"] = "chunked"
+    pieces = [reply.body[at:at + 5000] for at in range(0, len(reply.body), 5000)]
+    reply.body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    if rule.number("cut", 0):
+        reply.stop = (len(reply.body) * 2 // 3, "close")
+    else:
+        reply.body += b"0\r\n\r\n"
+
+
+def tail(server, rule, request, reply):
+    reply.lengths, reply.stop = [], (len(reply.body), "stall")
+
+
+def garbage(server, rule, request, reply):
+    reply.body, reply.bare = GARBAGE, True
+
+
+def http09(server, rule, request, reply):
+    reply.bare = True
+
+
+class Interim(Reply):
+    """Interim answers, and never the one that counts."""
+
+    def __init__(self, ms):
+        super().__init__(0)
+        self.ms = ms
+
+
+def interim(server, rule, request, reply):
+    return Interim(rule.number("ms", 10))
+
+
+def header_flood(server, rule, request, reply):
+    each = rule.number("line", 1000)
+    reply.head = [f"X-{i:06}: " + "x" * max(1, each - 12) for i in range(rule.number("bytes", 1000000) // each)]
+
+
+def slow_head(server, rule, request, reply):
+    reply.head_ms = rule.number("ms", 1000)
+
+
+GARBAGE = bytes(range(256)) * 16
 KINDS = {
+    "half": half, "swap": swap, "zeros": zeros, "empty": empty, "inject": inject, "partial": partial, "badrange": bad_range,
+    "length": length, "chunked": chunked, "tail": tail, "keepclosed": nothing, "garbage": garbage, "http09": http09,
+    "interim": interim, "headers": header_flood, "slowhead": slow_head,
     "delay": delay, "stall": stop_at("stall", False), "reset": stop_at("reset", False), "drip": drip,
     "truncate": stop_at("truncate", True), "extra": extra, "flip": flip, "wronglength": wrong_length, "login": login,
     "status": status, "loop": loop, "redirect": redirect, "noranges": nothing, "wrongrange": wrong_range,
@@ -502,6 +657,7 @@ def main():
     parser.add_argument("--cert")
     parser.add_argument("--key")
     parser.add_argument("--proxy", action="store_true", help="forward requests with absolute URIs")
+    parser.add_argument("--no-log", action="store_true", help="keep counts only")
     parser.add_argument("--rule", action="append", default=[])
     server = Server(parser.parse_args())
     signal.signal(signal.SIGTERM, leave)
