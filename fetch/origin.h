@@ -74,6 +74,16 @@ struct origin_answer {
  * -ECANCELED (after origin_cancel()); -EHOSTUNREACH (with `once`: no answer from any). e names URL, mirrors tried, what happened. */
 int origin_get(struct origin *o, const struct origin_request *rq, struct origin_answer *out, struct err *e);
 
+/* Looks at a whole answer in origin_race(): 0 accepts it; an error refuses it, and says why. It may take the body over (and zero it), else
+ * that is freed. Runs in the thread of the call, one at a time. */
+typedef int (*origin_judge)(void *context, struct origin_answer *answer, struct err *e);
+
+/* Asks every mirror the same at once: for what differs between them, the mutable manifest. Each answer goes to `judge` as it comes; the
+ * caller's judge remembers the best of those that it accepts. Returns 0 when all have answered or failed and one was accepted, at the
+ * latest grace_ms after the first accepted one. Until one is accepted, mirrors that fail or are refused are
+ * asked again as origin_get() does, and errors are the same. `check` and `context` of rq are not used. */
+int origin_race(struct origin *o, const struct origin_request *rq, origin_judge judge, void *context, unsigned grace_ms, struct err *e);
+
 /* Makes every present and future request fail with -ECANCELED: for shutdown. */
 void origin_cancel(struct origin *o);
 

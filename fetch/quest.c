@@ -1,0 +1,292 @@
+/* What every way of asking mirrors shares: see quest.h. A mirror is of no more use to a quest after 404 or 403 once,
+ * ORIGIN_BAD_TRIES wrong answers, or SHORT_TRIES answers cut off in the middle: those look like a failing network, and a root disk
+ * should outlast one, but a broken file looks the same for ever. No answer at all never uses a mirror up. */
+#include "fetch/quest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "fetch/trouble.h"
+
+#define SHORT_TRIES 8 /* about 12 s with the pauses between them */
+
+/* ---- begin, end ---- */
+
+/* How long it may take, with all tries; 0: without limit. */
+static unsigned limit_ms(const struct quest *q)
+{
+	return q->origin->timeout_ms ? q->origin->timeout_ms : q->rq->timeout_ms;
+}
+
+int quest_begin(struct quest *q, struct origin *o, const struct origin_request *rq, struct err *e)
+{
+	int r = 0;
+
+	*q = (struct quest){.origin = o, .rq = rq, .start_ms = clock_ms()};
+	if (rq->len && (rq->offset > UINT64_MAX - rq->len || rq->len > SIZE_MAX || (rq->max && rq->len > rq->max)))
+		return err_set(e, -EINVAL, "%s/%s: %" PRIu64 " bytes at %" PRIu64 " cannot be asked for", o->mirrors[0]->url,
+			rq->path, rq->len, rq->offset);
+	if (limit_ms(q))
+		q->deadline_ms = q->start_ms + limit_ms(q);
+	pthread_mutex_lock(&o->lock);
+	if (o->canceled)
+		r = -ECANCELED;
+	else
+		o->quests++;
+	pthread_mutex_unlock(&o->lock);
+	return r < 0 ? err_set(e, r, "%s: canceled", o->mirrors[0]->url) : 0;
+}
+
+void quest_end(struct quest *q, int answered)
+{
+	struct origin *o = q->origin;
+
+	pthread_mutex_lock(&o->lock);
+	o->stats.gone -= q->gone;
+	pthread_mutex_unlock(&o->lock);
+	if (answered >= 0)
+		trouble_tell_end(o, o->mirrors[answered]->url);
+	for (size_t i = 0; i < MIRRORS_MAX; i++)
+		free(q->attempts[i].text);
+	pthread_mutex_lock(&o->lock);
+	o->quests--;
+	pthread_cond_broadcast(&o->wake);
+	pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- asking one mirror ---- */
+
+int quest_ask(struct quest *q, size_t i, struct http_transfer **out)
+{
+	struct origin *o = q->origin;
+	const struct origin_request *rq = q->rq;
+	const struct attempt *before = &q->attempts[i];
+	_cleanup_free_ char *url = file_path("%s%s%s", o->mirrors[i]->url, *rq->path ? "/" : "", rq->path);
+	struct http_request hr = {
+		.url = url,
+		.home = o->mirrors[0]->url,
+		.offset = rq->offset,
+		.len = rq->len,
+		.if_range = rq->if_range,
+		.max = rq->max,
+		.background = rq->background,
+		.revalidate = rq->fresh || before->wrong, /* a proxy may hold wrong bytes */
+		.new_connection = before->text,		  /* what failed may be the connection */
+	};
+
+	if (!url)
+		return -ENOMEM;
+	if (q->tries++) {
+		pthread_mutex_lock(&o->lock);
+		o->stats.retries++;
+		pthread_mutex_unlock(&o->lock);
+	}
+	return http_start(o->http, &hr, out);
+}
+
+void quest_refuse(struct http_answer *a, int code, const struct err *why)
+{
+	a->outcome = HTTP_WRONG;
+	snprintf(a->text, sizeof(a->text), "%.300s", why->text[0] ? why->text : strerror(-code));
+}
+
+void quest_note(struct quest *q, size_t i, const struct http_answer *a)
+{
+	struct origin *o = q->origin;
+	struct attempt *t = &q->attempts[i];
+
+	t->outcome = a->outcome;
+	free(t->text);
+	t->text = strdup(a->outcome == HTTP_OK ? "" : a->text);
+	t->wrong += a->outcome == HTTP_WRONG;
+	t->cut += a->outcome == HTTP_SHORT;
+	t->used_up = a->outcome == HTTP_MISSING || a->outcome == HTTP_DENIED || t->wrong >= ORIGIN_BAD_TRIES ||
+		     t->cut >= SHORT_TRIES;
+	if (a->outcome == HTTP_NO_ANSWER && !q->failing_since_ms)
+		q->failing_since_ms = clock_ms();
+	pthread_mutex_lock(&o->lock);
+	o->stats.requests++;
+	o->stats.bytes += a->received;
+	o->stats.bad += a->outcome == HTTP_WRONG || a->outcome == HTTP_SHORT;
+	if (mirror_note(o->mirrors[i], a, clock_ms())) {
+		o->outages_ended++;
+		pthread_cond_broadcast(&o->wake);
+	}
+	pthread_mutex_unlock(&o->lock);
+}
+
+void quest_take(struct quest *q, size_t i, struct http_answer *a, struct origin_answer *out)
+{
+	out->body = a->body;
+	a->body = (struct buf){0};
+	out->total = a->total;
+	memcpy(out->etag, a->etag, sizeof(out->etag));
+	memcpy(out->type, a->type, sizeof(out->type));
+	out->mirror = q->origin->mirrors[i]->url;
+}
+
+/* ---- when nobody answers ---- */
+
+static size_t mirror_count(struct origin *o)
+{
+	size_t count;
+
+	pthread_mutex_lock(&o->lock);
+	count = o->count;
+	pthread_mutex_unlock(&o->lock);
+	return count;
+}
+
+bool quest_has_hope(struct quest *q)
+{
+	size_t count = mirror_count(q->origin);
+
+	for (size_t i = 0; i < count; i++)
+		if (!q->attempts[i].used_up)
+			return true;
+	return false;
+}
+
+/* The mirror whose last try got no answer, or -1: nobody is gone. */
+static int silent_mirror(struct quest *q)
+{
+	size_t count = mirror_count(q->origin);
+
+	for (size_t i = 0; i < count; i++)
+		if (!q->attempts[i].used_up && (q->attempts[i].outcome == HTTP_NO_ANSWER || !q->attempts[i].text))
+			return (int)i;
+	return -1;
+}
+
+bool quest_is_silent(struct quest *q)
+{
+	return silent_mirror(q) >= 0;
+}
+
+void quest_note_gone(struct quest *q, uint64_t wait_ms)
+{
+	struct origin *o = q->origin;
+	int i = silent_mirror(q);
+	uint64_t now = clock_ms();
+
+	if (i < 0)
+		return;
+	if (!q->failing_since_ms)
+		q->failing_since_ms = now;
+	pthread_mutex_lock(&o->lock);
+	o->stats.gone += !q->gone;
+	q->gone = true;
+	pthread_mutex_unlock(&o->lock);
+	if (now - q->failing_since_ms + wait_ms >= TROUBLE_MS)
+		trouble_tell(q, o->mirrors[i]->url, q->attempts[i].text ? q->attempts[i].text : "asked to wait");
+}
+
+int quest_sleep(struct quest *q, uint64_t until_ms, bool *returned)
+{
+	struct origin *o = q->origin;
+	uint64_t seen, now;
+	int r = 0;
+
+	pthread_mutex_lock(&o->lock);
+	seen = o->outages_ended;
+	for (;;) {
+		now = clock_ms();
+		if (o->canceled)
+			r = -ECANCELED;
+		else if (q->deadline_ms && now >= q->deadline_ms)
+			r = -ETIMEDOUT;
+		if (r < 0 || now >= until_ms)
+			break;
+		if (returned && o->outages_ended != seen) {
+			*returned = true;
+			break;
+		}
+		clock_cond_wait(&o->wake, &o->lock, q->deadline_ms && q->deadline_ms < until_ms ? q->deadline_ms : until_ms);
+	}
+	pthread_mutex_unlock(&o->lock);
+	return r;
+}
+
+/* ---- why it failed ---- */
+
+/* The code of a quest that no mirror can fulfil: the most telling of the reasons. */
+static int refused(const struct quest *q)
+{
+	int code = -ENOENT;
+
+	for (size_t i = 0; i < MIRRORS_MAX; i++) {
+		if (!q->attempts[i].text)
+			continue;
+		if (q->attempts[i].outcome == HTTP_WRONG || q->attempts[i].outcome == HTTP_SHORT)
+			return -EBADMSG;
+		if (q->attempts[i].outcome == HTTP_DENIED)
+			code = -EACCES;
+	}
+	return code;
+}
+
+/* Not asked by this quest: it wanted to be left alone, or failed, before. */
+static void explain_unasked(struct quest *q, int code, const char *first, struct buf *text)
+{
+	struct origin *o = q->origin;
+	char before[HTTP_TEXT_MAX];
+
+	pthread_mutex_lock(&o->lock);
+	memcpy(before, o->mirrors[0]->last_error, sizeof(before));
+	pthread_mutex_unlock(&o->lock);
+	buf_printf(text, "%s%s%s: %s", o->mirrors[0]->url, *q->rq->path ? "/" : "", q->rq->path, *first ? first : strerror(-code));
+	if (*before && code == -ETIMEDOUT)
+		buf_printf(text, " (before: %s)", before);
+}
+
+/* "URL: what happened (also tried URL: what happened there; ...)" */
+static int explain(struct quest *q, int code, const char *first, struct err *e)
+{
+	struct buf text = BUF_INIT(ERR_TEXT_MAX - 1);
+	struct origin *o = q->origin;
+	size_t count = mirror_count(o), told = 0;
+	const char *path = q->rq->path, *slash = *path ? "/" : "";
+
+	for (size_t i = 0; i < count; i++) {
+		const char *what = q->attempts[i].text;
+
+		if (!what || !*what)
+			continue;
+		if (!told && *first)
+			buf_printf(&text, "%s%s%s: %s (%s", o->mirrors[i]->url, slash, path, first, what);
+		else if (!told)
+			buf_printf(&text, "%s%s%s: %s", o->mirrors[i]->url, slash, path, what);
+		else
+			buf_printf(&text, "%s%s: %s", told > 1 ? "; " : *first ? "; also tried " : " (also tried ",
+				o->mirrors[i]->url, what);
+		told++;
+	}
+	if (!told)
+		explain_unasked(q, code, first, &text);
+	else if (told > 1 || *first)
+		buf_printf(&text, ")");
+	err_set(e, code, "%s", text.data ? (const char *)text.data : strerror(-code));
+	buf_free(&text);
+	return code;
+}
+
+int quest_fail(struct quest *q, int code, struct err *e)
+{
+	char first[64] = "";
+
+	if (!code)
+		code = refused(q);
+	if (code == -ETIMEDOUT)
+		snprintf(first, sizeof(first), "no good answer within %.1f s", (double)limit_ms(q) / 1000.0);
+	else if (code == -ECANCELED)
+		snprintf(first, sizeof(first), "canceled");
+	else if (code == -ENOMEM)
+		snprintf(first, sizeof(first), "%s", strerror(ENOMEM));
+	return explain(q, code, first, e);
+}

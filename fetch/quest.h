@@ -1,0 +1,84 @@
+/* One request while it is pursued over the mirrors of an origin: what origin_get() (origin_get.c) and origin_race() (race.c)
+ * share. A quest belongs to the thread that called; the origin's lock guards mirrors, statistics and flags, and is not held
+ * while a transfer runs or a body is checked. Internal to fetch/. */
+#ifndef FETCH_QUEST_H
+#define FETCH_QUEST_H
+
+#include <pthread.h>
+
+#include "fetch/http.h"
+#include "fetch/mirror.h"
+#include "fetch/origin.h"
+
+#define MIRRORS_MAX 128 /* bounds what a manifest can make us ask */
+
+struct origin {
+	struct http *http;
+	unsigned timeout_ms;
+
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t wake;  /* canceled, an outage ended, or the last quest ended */
+	struct mirror *mirrors[MIRRORS_MAX]; /* only ever grows */
+	size_t count;
+	size_t quests;
+	uint64_t outages_ended;
+	bool canceled;
+	bool trouble; /* has been told */
+	uint64_t trouble_since_ms;
+	struct origin_stats stats;
+};
+
+struct attempt { /* what one quest knows about one mirror */
+	unsigned wrong, cut;
+	unsigned round;		   /* in which it was asked last, from 1 on */
+	bool used_up;		   /* of no more use */
+	enum http_outcome outcome; /* of the last try */
+	char *text;		   /* the same for people, or NULL: not asked yet */
+};
+
+struct quest {
+	struct origin *origin;
+	const struct origin_request *rq;
+	uint64_t start_ms, deadline_ms; /* 0: none */
+	unsigned tries;
+	bool gone;		   /* counted in stats.gone */
+	uint64_t failing_since_ms; /* first time without an answer; 0: never */
+	struct attempt attempts[MIRRORS_MAX];
+};
+
+/* Checks the request. -EINVAL, -ECANCELED; after 0 the caller ends it with quest_end(). */
+int quest_begin(struct quest *q, struct origin *o, const struct origin_request *rq, struct err *e);
+
+/* answered: the mirror that gave what was wanted, or -1. */
+void quest_end(struct quest *q, int answered);
+
+/* Starts to ask mirror i. -ENOMEM, -ECANCELED. */
+int quest_ask(struct quest *q, size_t i, struct http_transfer **out);
+
+/* Takes in how that went, refusals included. */
+void quest_note(struct quest *q, size_t i, const struct http_answer *a);
+
+/* Turns a good answer into one that was refused, with the reason. */
+void quest_refuse(struct http_answer *a, int code, const struct err *why);
+
+/* Moves a good answer to the caller. */
+void quest_take(struct quest *q, size_t i, struct http_answer *a, struct origin_answer *out);
+
+/* Is there a mirror that may still fulfil it? */
+bool quest_has_hope(struct quest *q);
+
+/* Does any mirror fail to answer (rather than not have it)? */
+bool quest_is_silent(struct quest *q);
+
+/* Nobody is being asked for wait_ms from now on: if it is because no mirror answers, the quest counts as gone, and a
+ * person is told, once. */
+void quest_note_gone(struct quest *q, uint64_t wait_ms);
+
+/* Waits until then. *returned: ends early, and says so, when a mirror comes back from an outage; NULL: not wanted.
+ * 0, -ECANCELED, -ETIMEDOUT (the quest's deadline). */
+int quest_sleep(struct quest *q, uint64_t until_ms, bool *returned);
+
+/* Says why it failed with `code`, and returns that; 0 stands for the most telling of the reasons that mirrors gave. */
+int quest_fail(struct quest *q, int code, struct err *e);
+
+#endif
