@@ -337,6 +337,41 @@ static int parse_parent(struct manifest *m, json_t *root, struct err *e)
 	return r;
 }
 
+static int parse_next_key(struct manifest *m, json_t *root, struct err *e)
+{
+	const char *text;
+	int r;
+
+	if (!json_object_get(root, "next_key"))
+		return 0;
+	r = get_text(root, "next_key", PUBLIC_KEY_TEXT_LEN, &text, e);
+	if (r >= 0) {
+		r = public_key_decode(&m->next_key, text, strlen(text), e);
+		if (r < 0)
+			err_add(e, "\"next_key\"");
+	}
+	m->has_next_key = r >= 0;
+	return r;
+}
+
+static int parse_revocation(struct manifest *m, json_t *root, struct err *e)
+{
+	json_t *revoked = json_object_get(root, "revoked");
+	const char *reason = "";
+	int r = 0;
+
+	if (revoked && !json_is_boolean(revoked))
+		return err_set(e, -EINVAL, "\"revoked\" is neither true nor false");
+	m->revoked = json_is_true(revoked);
+	if (m->revoked && m->has_next_key)
+		return err_set(e, -EINVAL, "\"revoked\" and \"next_key\" exclude each other");
+	if (m->revoked && json_object_get(root, "reason"))
+		r = get_text(root, "reason", MANIFEST_REASON_MAX, &reason, e);
+	if (r >= 0)
+		memcpy(m->reason, reason, strlen(reason) + 1);
+	return r;
+}
+
 static int parse_format(json_t *root, struct err *e)
 {
 	json_t *format = json_object_get(root, "format");
@@ -386,6 +421,8 @@ static int parse_root(struct manifest *m, json_t *root, struct err *e)
 		parse_boot,
 		parse_mirrors,
 		parse_parent,
+		parse_next_key,
+		parse_revocation,
 	};
 	int r;
 
@@ -531,6 +568,21 @@ static json_t *encode_parent(const struct manifest *m)
 	return steal_ptr(object);
 }
 
+static bool set_next_key(json_t *root, const struct manifest *m)
+{
+	char text[PUBLIC_KEY_TEXT_MAX];
+
+	if (!m->has_next_key)
+		return true;
+	public_key_encode(&m->next_key, text);
+	return set(root, "next_key", json_string(text));
+}
+
+static bool set_revocation(json_t *root, const struct manifest *m)
+{
+	return !m->revoked || (set(root, "revoked", json_true()) && set_text(root, "reason", m->reason));
+}
+
 /* jansson keeps the order of the keys. */
 static json_t *encode_root(const struct manifest *m)
 {
@@ -546,7 +598,8 @@ static json_t *encode_root(const struct manifest *m)
 		!set_text(root, "filesystem", m->filesystem) ||
 		(m->boot_count && !set(root, "boot", encode_boot(m))) ||
 		(m->mirror_count && !set(root, "mirrors", encode_mirrors(m))) ||
-		(m->parent_version && !set(root, "parent", encode_parent(m))))
+		(m->parent_version && !set(root, "parent", encode_parent(m))) ||
+		!set_next_key(root, m) || !set_revocation(root, m))
 		return NULL;
 	return steal_ptr(root);
 }

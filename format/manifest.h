@@ -5,7 +5,10 @@
  *	  "size": BYTES, "index": {"root": HEX64, "depth": N, "chunks": N}, "chunker": {"min": N, "avg": N, "max": N}?,
  *	  "stored": BYTES?, "filesystem": "ext4"?,
  *	  "boot": [{"title": T, "type": "uml"|"linux"|"xen", "kernel": TREE?, "initrd": TREE?, "modules": [TREE]?, "cmdline": T?}]?,
- *	  "mirrors": [URL]?, "parent": {"version": N, "root": HEX64}? }		TREE: {"root": HEX64, "depth": N, "size": BYTES}
+ *	  "mirrors": [URL]?, "parent": {"version": N, "root": HEX64}?,
+ *	  "next_key": KEY?, "revoked": true?, "reason": T? }			TREE: {"root": HEX64, "depth": N, "size": BYTES}
+ *
+ * One with next_key is no version but the last word of the key that signed it: see docs/format.md, "Replacing a key".
  *
  * Unknown keys are ignored; another "format" is refused by a message that names both. Pure: no I/O. Any thread. */
 #ifndef FORMAT_MANIFEST_H
@@ -19,6 +22,7 @@
 #include "base/err.h"
 #include "base/sha256.h"
 #include "format/link.h"
+#include "format/signature.h"
 
 #define MANIFEST_FORMAT 1
 #define MANIFEST_MAX (1 << 20)		/* bytes of a manifest file, signature included */
@@ -28,6 +32,7 @@
 #define MANIFEST_MODULES_MAX 32		/* modules of one entry */
 #define MANIFEST_MIRRORS_MAX 64
 #define MANIFEST_TEXT_MAX 4096		/* bytes of a title, command line or URL */
+#define MANIFEST_REASON_MAX 255		/* bytes of the reason for a revocation: it has to fit into a message */
 
 struct tree { /* bytes in a store: an image, a kernel, an initrd */
 	struct hash root;
@@ -60,6 +65,10 @@ struct manifest {
 	size_t mirror_count;
 	uint64_t parent_version; /* 0: none */
 	struct hash parent_root;
+	bool has_next_key;	 /* the key that signed this gives way to next_key, and signs nothing above `version` */
+	struct public_key next_key;
+	bool revoked;		 /* nobody shall use the image any more; never with next_key */
+	char reason[MANIFEST_REASON_MAX + 1]; /* of the revocation, for people; "" where not given */
 };
 
 /* Reads the JSON text (the signed message). On failure *out is empty. -EINVAL with a sentence; -EPROTONOSUPPORT for another

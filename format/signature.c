@@ -327,31 +327,49 @@ static int verify(const struct public_key *key, const struct signature_packet *p
 	return 0;
 }
 
-int signature_open(const struct public_key *key, const char *data, size_t len, const char **message,
-	size_t *message_len, struct err *e)
+/* The parts of a signed message, which point into data. */
+static int split_signed(const char *data, size_t len, struct signature_packet *p, const char **message, size_t *message_len,
+	struct err *e)
 {
-	struct signature_packet p;
-	const char *line, *rest;
-	size_t line_len, rest_len;
-	int r;
+	const char *line;
+	size_t line_len;
+	int r = split_lines(data, len, &line, &line_len, message, message_len, e);
 
-	r = split_lines(data, len, &line, &line_len, &rest, &rest_len, e);
 	if (r < 0) {
 		err_add(e, "not a signed message");
 		return r;
 	}
-	if (!decode_packet(&p, sizeof(p), line, line_len) ||
-		memcmp(p.algorithm, ed25519, sizeof(ed25519)) != 0)
-		return err_set(e, -EINVAL,
-			"not a signed message: its second line is no signify signature");
-	if (line + line_len ==
-		data + len) /* the newline belongs to the form, even before an empty message */
+	if (!decode_packet(p, sizeof(*p), line, line_len) || memcmp(p->algorithm, ed25519, sizeof(ed25519)) != 0)
+		return err_set(e, -EINVAL, "not a signed message: its second line is no signify signature");
+	if (line + line_len == data + len) /* the newline belongs to the form, even before an empty message */
 		return err_set(e, -EINVAL, "not a signed message: nothing follows the signature");
-	if (key) {
+	return 0;
+}
+
+int signature_key_number(const char *data, size_t len, uint8_t out[KEY_NUMBER_LEN], struct err *e)
+{
+	struct signature_packet p;
+	const char *message;
+	size_t message_len;
+	int r = split_signed(data, len, &p, &message, &message_len, e);
+
+	if (r >= 0)
+		memcpy(out, p.number, KEY_NUMBER_LEN);
+	return r;
+}
+
+int signature_open(const struct public_key *key, const char *data, size_t len, const char **message,
+	size_t *message_len, struct err *e)
+{
+	struct signature_packet p;
+	const char *rest;
+	size_t rest_len;
+	int r = split_signed(data, len, &p, &rest, &rest_len, e);
+
+	if (r >= 0 && key)
 		r = verify(key, &p, rest, rest_len, e);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	*message = rest;
 	*message_len = rest_len;
 	return 0;

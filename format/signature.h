@@ -52,6 +52,9 @@ int secret_key_file_parse(struct secret_key *out, const char *text, size_t len, 
 int signature_sign(const struct secret_key *k, const char *comment, const void *message, size_t len, struct buf *out,
 	struct err *e);
 
+/* The number of the key that is said to have signed a message: which key to try, no proof of anything. -EINVAL as below. */
+int signature_key_number(const char *data, size_t len, uint8_t out[KEY_NUMBER_LEN], struct err *e);
+
 /* Splits a signed message and checks it. On success *message and *message_len point into data. key NULL: only the shape is
  * checked, not the signature (the caller must have said so to the person). -EINVAL for a wrong shape, -EKEYREJECTED for
  * another key or a wrong signature. */

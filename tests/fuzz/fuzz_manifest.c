@@ -11,6 +11,9 @@ static void check_bounds(const struct manifest *m)
 	require(m->image.size && m->image.size <= MANIFEST_SIZE_MAX);
 	require(m->image.depth && m->image.depth <= MANIFEST_DEPTH_MAX);
 	require(m->chunks && m->chunks <= m->image.size && m->chunk_max <= INDEX_CHUNK_MAX);
+	require(!m->has_next_key || !m->revoked);
+	require(m->revoked || !m->reason[0]);
+	require(strnlen(m->reason, sizeof(m->reason)) < sizeof(m->reason));
 	require(m->boot_count <= MANIFEST_BOOT_MAX && m->mirror_count <= MANIFEST_MIRRORS_MAX);
 	for (size_t i = 0; i < m->boot_count; i++) {
 		require(m->boot[i].title && m->boot[i].type);

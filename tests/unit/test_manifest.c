@@ -375,6 +375,43 @@ static int parse_array(
 	return r;
 }
 
+#define KEY_TEXT "RWQREhMUFRYXGPxRzY5iGKGjjaR+0AIw8FgIFu0TujMDrF3rkRVIkIAl"
+
+static void test_last_words(void **state)
+{
+	static const struct refusal cases[] = {
+		{WITH("\"next_key\": 7"), "\"next_key\" is not a string"},
+		{WITH("\"next_key\": \"\""), "\"next_key\" is empty"},
+		{WITH("\"next_key\": \"RWQ\""), "\"next_key\": a public key has 56"},
+		{WITH("\"next_key\": \"" KEY_TEXT "A\""), "\"next_key\" is empty, longer"},
+		{WITH("\"next_key\": \"XXXREhMUFRYXGPxRzY5iGKGjjaR+0AIw8FgIFu0TujMDrF3rkRVIkIAl\""), "not a signify public key"},
+		{WITH("\"revoked\": 1"), "\"revoked\" is neither"},
+		{WITH("\"revoked\": \"true\""), "\"revoked\" is neither"},
+		{WITH("\"revoked\": true, \"next_key\": \"" KEY_TEXT "\""), "exclude each other"},
+		{WITH("\"revoked\": true, \"reason\": 1"), "\"reason\" is not a string"},
+		{WITH("\"revoked\": true, \"reason\": \"a\\u001b\""), "\"reason\" is empty"},
+	};
+	char text[PUBLIC_KEY_TEXT_MAX];
+	struct manifest m;
+
+	expect_all(cases);
+	assert_int_equal(parse(&m, WITH("\"next_key\": \"" KEY_TEXT "\", \"revoked\": false"), NULL), 0);
+	assert_true(m.has_next_key && !m.revoked);
+	public_key_encode(&m.next_key, text);
+	assert_string_equal(text, KEY_TEXT);
+	manifest_free(&m);
+	assert_int_equal(parse(&m, WITH("\"revoked\": true"), NULL), 0);
+	assert_true(m.revoked && !m.has_next_key);
+	assert_string_equal(m.reason, "");
+	manifest_free(&m);
+	assert_int_equal(parse(&m, WITH("\"reason\": \"lost\", \"revoked\": true"), NULL), 0);
+	assert_string_equal(m.reason, "lost");
+	manifest_free(&m);
+	assert_int_equal(parse(&m, WITH("\"reason\": 7"), NULL), 0); /* of nothing: an unknown key */
+	assert_string_equal(m.reason, "");
+	manifest_free(&m);
+}
+
 static void test_counts(void **state)
 {
 	static const char entry[] = "{\"title\": \"t\", \"type\": \"uml\"}";
@@ -515,6 +552,12 @@ static struct manifest random_manifest(struct random *r)
 		m.parent_version = 1 + random_below(r, INT64_MAX);
 		random_fill(r, &m.parent_root, sizeof(m.parent_root));
 	}
+	m.has_next_key = random_below(r, 2);
+	if (m.has_next_key)
+		random_fill(r, &m.next_key, sizeof(m.next_key));
+	m.revoked = !m.has_next_key && random_below(r, 2);
+	if (m.revoked && random_below(r, 2))
+		strcpy(m.reason, "the key was stolen");
 	return m;
 }
 
@@ -561,6 +604,10 @@ static void assert_manifest_equal(const struct manifest *a, const struct manifes
 		assert_string_equal(a->mirrors[i], b->mirrors[i]);
 	assert_true(a->parent_version == b->parent_version);
 	assert_true(hash_equal(&a->parent_root, &b->parent_root));
+	assert_int_equal(a->has_next_key, b->has_next_key);
+	assert_true(public_key_equal(&a->next_key, &b->next_key));
+	assert_int_equal(a->revoked, b->revoked);
+	assert_string_equal(a->reason, b->reason);
 }
 
 static void test_round_trip(void **state)
@@ -652,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_index),
 		cmocka_unit_test(test_boot),
+		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_round_trip),

@@ -92,6 +92,34 @@ static void test_signed_manifest_vector(void **state)
 		"GfNaumJNqM9u1PuKb7PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=\n");
 }
 
+/* The last word of docs/format.md: the same image gives its key up for that of RFC 8032, 7.1, test 3. */
+static void test_last_word_vector(void **state)
+{
+	static const char rfc_next[] = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
+	static const char message[] =
+		"{\n  \"format\": 1,\n  \"name\": \"hello\",\n  \"version\": 1,\n"
+		"  \"created\": \"2026-01-31T12:00:00Z\",\n  \"size\": 1048582,\n  \"index\": {\n"
+		"    \"root\": \"b8647a0695c3a91d54a9f6bfab4e5191042b11b7a1a612c3f29e3bd2909c2845\",\n"
+		"    \"depth\": 1,\n    \"chunks\": 2\n  },\n"
+		"  \"next_key\": \"RWQREhMUFRYXGPxRzY5iGKGjjaR+0AIw8FgIFu0TujMDrF3rkRVIkIAl\"\n}\n";
+	static const char expected[] =
+		"untrusted comment: the next key\n"
+		"RWQBAgMEBQYHCERXjCu8jfbYieZOJUOoKO3FqyOaKcCJA3eqQJEPbqa1bHJAvnbk2RSGiZZolIdWcr0EK6yMhyTjFFfnKFjznQA=\n{";
+	struct public_key next = {.number = {17, 18, 19, 20, 21, 22, 23, 24}};
+	uint8_t number[KEY_NUMBER_LEN];
+	char text[PUBLIC_KEY_TEXT_MAX];
+	struct fixture *f = *state;
+
+	assert_int_equal(hex_decode(next.key, 32, rfc_next, 64), 0);
+	public_key_encode(&next, text);
+	assert_non_null(strstr(message, text));
+	assert_int_equal(signature_sign(&f->secret, "the next key", message, strlen(message), &f->out, &f->e), 0);
+	assert_memory_equal(f->out.data, expected, strlen(expected));
+	assert_int_equal(signature_key_number((char *)f->out.data, f->out.len, number, NULL), 0);
+	assert_memory_equal(number, f->public.number, KEY_NUMBER_LEN);
+	assert_int_equal(signature_key_number((char *)f->out.data, 50, number, &f->e), -EINVAL);
+}
+
 static int open_it(struct fixture *f, const char **message, size_t *len)
 {
 	return signature_open(&f->public, (char *)f->out.data, f->out.len, message, len, &f->e);
@@ -330,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_key(test_vector),
 		with_key(test_signed_manifest_vector),
+		with_key(test_last_word_vector),
 		with_key(test_sign_and_open),
 		with_key(test_every_byte_counts),
 		with_key(test_other_keys),
