@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "disk/catalog.h"
+#include "disk/confine.h"
 
 static const char help[] =
 	"Usage: inetboot info [OPTIONS] LINK\n\n"
@@ -128,7 +129,7 @@ int cmd_info(int argc, char **argv)
 	r = image_options_parse(&v, argc, argv, options, help, 1, "exactly one link is needed");
 	if (r >= 0)
 		return r;
-	if (!image_open(&image, argv[optind], &v.o, &e))
+	if (!image_confine(argv[optind], &v.o, &e) && !image_open(&image, argv[optind], &v.o, &e))
 		about = describe(image, &e);
 	if (!about) {
 		err_add(&e, "cannot show %s", argv[optind]);

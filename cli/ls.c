@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "disk/catalog.h"
+#include "disk/confine.h"
 
 static const char help[] =
 	"Usage: inetboot ls [OPTIONS] STORE\n\n"
@@ -88,8 +89,8 @@ int cmd_ls(int argc, char **argv)
 	for (size_t len = strlen(store); len > 1 && store[len - 1] == '/'; len--)
 		store[len - 1] = 0;
 	url = store;
-	r = 0;
-	if (strstr(store, "://"))
+	r = image_confine(store, &v.o, &e);
+	if (!r && strstr(store, "://"))
 		r = origin_open(&origin, &url, 1, &v.o.origin, &e);
 	for (const char **mirror = v.mirrors; !r && origin && *mirror; mirror++)
 		r = origin_add(origin, *mirror, &e);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "disk/confine.h"
 #include "disk/pull.h"
 
 static const char help[] =
@@ -56,7 +57,9 @@ int cmd_pull(int argc, char **argv)
 	r = image_options_parse(&v, argc, argv, options, help, 1, "exactly one link is needed");
 	if (r >= 0)
 		return r;
-	r = image_open(&image, argv[optind], &v.o, &e);
+	r = image_confine(argv[optind], &v.o, &e);
+	if (!r)
+		r = image_open(&image, argv[optind], &v.o, &e);
 	if (!r)
 		r = check_room(image, &v.o, &e);
 	if (!r)

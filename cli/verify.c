@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "disk/confine.h"
 #include "disk/pull.h"
 #include "publish/pipeline.h"
 #include "publish/verify.h"
@@ -70,7 +71,9 @@ static int verify_link(const char *link, struct image_options *o)
 	int r;
 
 	o->no_cache = true;
-	r = image_open(&image, link, o, &e);
+	r = image_confine(link, o, &e);
+	if (!r)
+		r = image_open(&image, link, o, &e);
 	if (!r && !image->in_store)
 		r = err_set(&e, -EINVAL,
 			"it is no image in a store: there is nothing to check it against");

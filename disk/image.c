@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "base/text.h"
 #include "disk/cloop.h"
 #include "disk/foreign.h"
@@ -18,6 +19,7 @@
 #include "disk/raw.h"
 #include "disk/store.h"
 #include "disk/versions.h"
+#include "fetch/url.h"
 
 #define COPY_PART (1u << 20) /* bytes at a time when a kernel or initrd is written out */
 
@@ -48,13 +50,18 @@ static int open_origin(struct image *image, const struct image_options *o, const
 	return r;
 }
 
+char *image_cache_dir(const struct image_options *o, struct err *e)
+{
+	return o->cache_dir ? strdup(o->cache_dir) : file_xdg_dir("XDG_CACHE_HOME", ".cache", e);
+}
+
 static int open_cache(struct image *image, const struct image_options *o, struct err *e)
 {
 	_cleanup_free_ char *dir = NULL;
 
 	if (o->no_cache)
 		return 0;
-	dir = o->cache_dir ? strdup(o->cache_dir) : file_xdg_dir("XDG_CACHE_HOME", ".cache", e);
+	dir = image_cache_dir(o, e);
 	return dir ? cache_open(&image->cache, dir, o->cache_size, false, e) : -ENOENT;
 }
 
@@ -125,9 +132,13 @@ static int open_blocks(struct image *image, const struct image_options *o, struc
 {
 	struct manifest *m = &image->manifest;
 
-	for (size_t i = 0; i < m->mirror_count && image->origin && image->verified; i++)
-		if (origin_add(image->origin, m->mirrors[i], e) < 0)
+	for (size_t i = 0; i < m->mirror_count && image->origin && image->verified; i++) {
+		if (!sandbox_port_allowed(url_port(m->mirrors[i])))
+			log_warning("the mirror %s is not used: its port is none of the web's usual ones; --mirror with it would allow that",
+				m->mirrors[i]);
+		else if (origin_add(image->origin, m->mirrors[i], e) < 0)
 			return err_add(e, "mirror %s", m->mirrors[i]);
+	}
 	return blocks_open(&image->blocks, image->store, image->cache, image->origin, o->memory_limit, e);
 }
 
@@ -245,6 +256,7 @@ json_t *image_status(struct image *image)
 		json_object_set_new(out, "filesystem", json_string(image->manifest.filesystem));
 		json_object_set_new(out, "verified", json_boolean(image->verified));
 	}
+	json_object_set_new(out, "sandbox", json_string(sandbox_status()));
 	if (image->disk)
 		disk_status(image->disk, out);
 	return out;

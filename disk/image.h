@@ -40,6 +40,9 @@ struct image {
  * for a version that is older than one seen before; in all cases e is for a person. */
 int image_open(struct image **out, const char *link, const struct image_options *o, struct err *e);
 
+/* The folder of the cache that the options name; allocated, NULL and e set where there is none. */
+char *image_cache_dir(const struct image_options *o, struct err *e);
+
 /* Opens the disk: image->disk. */
 int image_open_disk(struct image *image, struct err *e);
 

@@ -24,7 +24,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/sandbox.h"
 #include "base/text.h"
+#include "fetch/url.h"
 
 #define SPEED_MIN 1000       /* bytes per second */
 #define DRAIN_MAX (64 << 10) /* bytes of an error page that are read to keep the connection */
@@ -313,6 +315,11 @@ static bool follow(struct http_transfer *t)
 	if (!target || (!text_starts(target, "http://") && !text_starts(target, "https://"))) {
 		say(t, "a redirect to something that is not http or https: %.200s",
 			t->head.location);
+		free(target);
+		return false;
+	}
+	if (!sandbox_port_allowed(url_port(target))) {
+		say(t, "a redirect to a port that only --mirror could have opened: %.200s", target);
 		free(target);
 		return false;
 	}

@@ -1,0 +1,87 @@
+/* Confining: see confine.h. */
+#include "disk/confine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/sandbox.h"
+#include "fetch/url.h"
+
+/* What a manifest's mirrors, and redirects, may use without being named by the person who starts us: with all ports, a hostile server
+ * could send us to everything that this machine may talk to. 53: long answers of name servers. */
+static const unsigned usual_ports[] = {53, 80, 443, 8080, 8443};
+
+static void add_proxy(struct sandbox_rules *rules, const char *url)
+{
+	if (!url || !*url)
+		return;
+	sandbox_add_port(rules, url_port(url));
+	sandbox_add_port(rules, 1080); /* libcurl's own default for proxies */
+}
+
+static void add_network(struct sandbox_rules *rules, const char *url, const struct image_options *o)
+{
+	static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+
+	rules->network = true;
+	sandbox_add_port(rules, url_port(url));
+	for (const char **m = o->mirrors; m && *m; m++)
+		sandbox_add_port(rules, url_port(*m));
+	add_proxy(rules, o->origin.proxy);
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]) && !o->origin.proxy; i++)
+		add_proxy(rules, getenv(variables[i]));
+	for (size_t i = 0; i < sizeof(usual_ports) / sizeof(usual_ports[0]); i++)
+		sandbox_add_port(rules, usual_ports[i]);
+	sandbox_add_path(rules, o->origin.cacert, SANDBOX_READ);
+	if (o->origin.netrc && getenv("HOME")) {
+		_cleanup_free_ char *netrc = file_path("%s/.netrc", getenv("HOME"));
+
+		sandbox_add_path(rules, netrc, SANDBOX_READ);
+	}
+}
+
+static void add_below(struct sandbox_rules *rules, const char *store, const char *name)
+{
+	_cleanup_free_ char *path = file_path("%s/%s", store, name);
+
+	sandbox_add_path(rules, path, SANDBOX_READ);
+}
+
+/* A plain file; a store's folder; or an image in one: then not all that lies in the folder, which may be somebody's home. */
+static void add_local(struct sandbox_rules *rules, const struct link *l)
+{
+	static const char *const parts[] = {"blocks", "packs", "catalog.json"};
+
+	sandbox_add_path(rules, l->file, SANDBOX_READ);
+	sandbox_add_path(rules, l->store, SANDBOX_LIST);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		add_below(rules, l->store, parts[i]);
+}
+
+static void add_folder(struct sandbox_rules *rules, const char *dir)
+{
+	if (dir && !file_mkdirs(dir, NULL))
+		sandbox_add_path(rules, dir, SANDBOX_WRITE);
+	else
+		sandbox_add_path(rules, dir, SANDBOX_READ); /* a cache on a read-only medium */
+}
+
+int image_confine(const char *link, const struct image_options *o, struct err *e)
+{
+	_cleanup_free_ char *cache = o->no_cache ? NULL : image_cache_dir(o, NULL);
+	_cleanup_free_ char *versions = file_xdg_dir("XDG_STATE_HOME", ".local/state", NULL);
+	_cleanup_(sandbox_rules_free) struct sandbox_rules rules = {0};
+	_cleanup_(link_free) struct link l = {0};
+
+	if (!link_parse(&l, link, NULL) && !l.remote) {
+		add_local(&rules, &l);
+	} else {
+		add_network(&rules, l.remote ? l.store : link, o);
+		add_folder(&rules, cache);
+	}
+	add_folder(&rules, versions);
+	return sandbox_enter(&rules, e);
+}
