@@ -1,7 +1,11 @@
-/* Log lines and progress: see log.h. One mutex keeps lines whole; a log line first clears the progress line. */
+/* Log lines and progress: see log.h. One mutex keeps lines whole; a log line first clears the progress line.
+ *
+ * Who reads our messages may stop reading: a pager, a terminal after Ctrl-S, a stuck log collector. A disk must not stop with them. So a
+ * line waits for WAIT_MS at most; while nobody reads, lines are dropped at once, and counted. */
 #include "base/log.h"
 
 #include <jansson.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,15 +18,26 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#define WAIT_MS 1000
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level most_level = LOG_INFO;
 static enum log_form log_form = LOG_PLAIN;
 static bool line_drawn; /* a progress line stands on the terminal */
+static unsigned long dropped; /* lines since the last one that went out */
 
 void log_setup(enum log_level most, enum log_form form)
 {
 	most_level = most;
 	log_form = form;
+}
+
+/* May a line be written without waiting for ever? */
+static bool can_write(void)
+{
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&out, 1, dropped ? 0 : WAIT_MS) > 0;
 }
 
 static void clear_line(void)
@@ -51,9 +66,19 @@ static void print_json(const char *level, const char *message)
 		fprintf(stderr, "%s\n", text);
 }
 
-void log_at(enum log_level level, const char *fmt, ...)
+static void print_line(enum log_level level, const char *message)
 {
 	static const char *const names[] = {"error", "warning", "info", "debug"};
+
+	clear_line();
+	if (log_form == LOG_JSON)
+		print_json(names[level], message);
+	else
+		fprintf(stderr, "inetboot: %s%s\n", level == LOG_WARNING ? "warning: " : "", message);
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
 	char message[2048];
 	va_list ap;
 
@@ -64,11 +89,18 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	text_clean(message);
 	pthread_mutex_lock(&lock);
-	clear_line();
-	if (log_form == LOG_JSON)
-		print_json(names[level], message);
-	else
-		fprintf(stderr, "inetboot: %s%s\n", level == LOG_WARNING ? "warning: " : "", message);
+	if (!can_write()) {
+		dropped++;
+	} else {
+		if (dropped) {
+			char note[80];
+
+			snprintf(note, sizeof(note), "%lu messages are missing here: nobody read them", dropped);
+			dropped = 0;
+			print_line(LOG_WARNING, note);
+		}
+		print_line(level, message);
+	}
 	pthread_mutex_unlock(&lock);
 }
 
@@ -98,6 +130,10 @@ void progress_show(struct progress *p, uint64_t done, const char *detail)
 		return;
 	}
 	pthread_mutex_lock(&lock);
+	if (!can_write()) {
+		pthread_mutex_unlock(&lock);
+		return;
+	}
 	clear_line();
 	if (p->total)
 		fprintf(stderr, "%s: %3u %%, ", p->what, (unsigned)(done * 100 / p->total));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+
+#define SHOW_PIECE 256 /* bytes: a terminal that poll() calls writable takes this many without waiting */
 
 int console_open(struct console *c, bool show, const char *log_path, struct err *e)
 {
@@ -46,21 +49,54 @@ void console_take_terminal(struct console *c)
 	c->raw = !tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
 }
 
-int console_read(struct console *c, char *data, int room)
+void console_show(struct console *c)
 {
-	ssize_t n = read(c->master, data, (size_t)room);
+	while (c->said_len) {
+		struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+		ssize_t n;
 
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (c->show && file_write(STDOUT_FILENO, data, (size_t)n) < 0)
-		c->show = false;
-	c->logged += (uint64_t)n;
+		if (poll(&out, 1, 0) <= 0)
+			return;
+		n = write(STDOUT_FILENO, c->said, c->said_len < SHOW_PIECE ? c->said_len : SHOW_PIECE);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n < 0) {
+			c->show = false;
+			n = (ssize_t)c->said_len;
+		}
+		c->said_len -= (size_t)n;
+		memmove(c->said, c->said + n, c->said_len);
+	}
+}
+
+bool console_shown(const struct console *c)
+{
+	return !c->said_len;
+}
+
+static void keep(struct console *c, const char *data, size_t len)
+{
+	c->logged += len;
 	/* A full disk must not stop the guest, nor a guest fill the disk. */
-	if (c->log >= 0 && (c->logged > CONSOLE_LOG_MAX || file_write(c->log, data, (size_t)n) < 0)) {
+	if (c->log >= 0 && (c->logged > CONSOLE_LOG_MAX || file_write(c->log, data, len) < 0)) {
 		dprintf(c->log, "\n[inetboot: no more of the console is kept]\n");
 		close(c->log);
 		c->log = -1;
 	}
+}
+
+int console_read(struct console *c, char data[CONSOLE_PIECE])
+{
+	ssize_t n = read(c->master, data, CONSOLE_PIECE);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (c->show) {
+		memcpy(c->said, data, (size_t)n);
+		c->said_len = (size_t)n;
+		console_show(c);
+	}
+	keep(c, data, (size_t)n);
 	return (int)n;
 }
 

@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 #define CONSOLE_LOG_MAX (64u << 20) /* bytes of a console's file */
+#define CONSOLE_PIECE 4096	    /* bytes that are read at once */
 #define CONSOLE_ESCAPE 0x1d /* Ctrl-]: typed once: shut down; again: kill */
 
 struct console {
@@ -21,6 +22,8 @@ struct console {
 	bool input_ended;
 	char typed[256];    /* what the guest did not take yet */
 	size_t typed_len;
+	char said[CONSOLE_PIECE]; /* what our terminal or pipe did not take yet */
+	size_t said_len;
 	struct termios saved;
 };
 
@@ -30,9 +33,11 @@ int console_open(struct console *c, bool show, const char *log_path, struct err 
 /* Puts our terminal, where stdin is one, into raw mode; console_close() puts it back. */
 void console_take_terminal(struct console *c);
 
-/* Passes what the guest said on; data is what was read. Returns the bytes (0: nothing now), -EIO when the last writer is gone.
- * Waits where our own terminal or pipe does not take it. */
-int console_read(struct console *c, char *data, int room);
+/* Reads what the guest says, and passes it on. Returns the bytes (0: nothing now), -EIO when the last writer is gone. Only when
+ * console_shown(): a reader that stops us, like a pager, stops the guest's output, but never us. */
+int console_read(struct console *c, char data[CONSOLE_PIECE]);
+bool console_shown(const struct console *c); /* did our terminal or pipe take all of it? */
+void console_show(struct console *c);	     /* tries again; never waits */
 
 /* Reads what was typed, and passes it on. Returns how often the escape key was in it. Where a guest takes nothing, what a person types is
  * dropped, so that the escape key is always heard; a pipe has to wait. */

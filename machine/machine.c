@@ -42,6 +42,7 @@
 #define GRACE_MS 60000	    /* for an orderly shutdown */
 #define MCONSOLE_MS 3000    /* for the answer to one command */
 #define LAST_PIECES 256	    /* of the console, after the guest's end; a terminal holds less */
+#define LAST_MS 3000	    /* for a reader to take them */
 #define CTRL_ALT_DEL_MS 5000 /* until it is sent again: early in a boot nobody listens to it */
 
 struct machine {
@@ -288,8 +289,8 @@ static bool guest_runs(struct machine *m)
 /* One piece: a guest that never stops talking must not keep us from time and signals. */
 static bool read_console(struct machine *m)
 {
-	char data[4096];
-	int n = console_read(&m->console, data, sizeof(data));
+	char data[CONSOLE_PIECE];
+	int n = console_read(&m->console, data);
 
 	if (n > 0)
 		watch_output(&m->watch, data, (size_t)n);
@@ -318,29 +319,67 @@ static int keep_time(struct machine *m)
 	return m->ending_ms ? 500 : (int)(limit > now && limit - now < 60000 ? limit - now : 60000);
 }
 
+static bool signal_came(struct machine *m)
+{
+	struct signalfd_siginfo info;
+	bool came = false;
+
+	while (read(m->signals, &info, sizeof(info)) == sizeof(info))
+		came |= info.ssi_signo != SIGCHLD && info.ssi_signo != SIGWINCH;
+	return came;
+}
+
+/* What the guest said last. Who reads it may take the time that the machine had; a moment, if it was asked to end. */
+static void show_last(struct machine *m)
+{
+	struct pollfd fds[] = {{.fd = STDOUT_FILENO, .events = POLLOUT}, {.fd = m->signals, .events = POLLIN}};
+	uint64_t until = m->ending_ms || m->killed ? clock_ms() + LAST_MS : m->limit_ms;
+
+	for (unsigned i = 0; i < LAST_PIECES;) {
+		uint64_t now = clock_ms(), left = until > now ? until - now : 0;
+
+		console_show(&m->console);
+		if (console_shown(&m->console)) {
+			if (!read_console(m))
+				return;
+			i++;
+		} else if ((until && !left) || signal_came(m)) {
+			return;
+		} else {
+			poll(fds, 2, left && left < 60000 ? (int)left : 60000);
+		}
+	}
+}
+
 static void run_loop(struct machine *m)
 {
-	struct pollfd fds[3] = {
-		{.fd = m->console.master},
+	struct pollfd fds[4] = {
+		{.fd = -1},
 		{.fd = m->signals, .events = POLLIN},
 		{.events = POLLIN},
+		{.events = POLLOUT},
 	};
 
 	while (guest_runs(m)) {
+		bool shown = console_shown(&m->console);
+
+		fds[0].fd = shown ? m->console.master : -1;
 		fds[0].events = (short)(POLLIN | (console_typed(&m->console) ? POLLOUT : 0));
 		fds[2].fd = console_listens(&m->console) ? STDIN_FILENO : -1;
-		if (poll(fds, 3, keep_time(m)) < 0 && errno != EINTR)
+		fds[3].fd = shown ? -1 : STDOUT_FILENO;
+		if (poll(fds, 4, keep_time(m)) < 0 && errno != EINTR)
 			break;
-		if (fds[0].revents & POLLOUT)
+		if (!shown)
+			console_show(&m->console);
+		if (shown && fds[0].revents & POLLOUT)
 			console_pass_on(&m->console);
-		if (fds[0].revents & ~POLLOUT)
+		if (shown && fds[0].revents & ~POLLOUT)
 			read_console(m);
 		if (fds[2].revents && console_type(&m->console))
 			want_end(m);
 		read_signals(m);
 	}
-	for (unsigned i = 0; i < LAST_PIECES && read_console(m); i++)
-		;
+	show_last(m);
 }
 
 static void save_disk_status(struct machine *m)

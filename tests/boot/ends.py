@@ -1,5 +1,8 @@
 """How a machine ends, and what boot says of it: exit statuses, signals, limits; nothing is left behind however it ends."""
 from bootlib import *
+import fcntl, struct, termios
+
+F_GETPIPE_SZ = 1032
 
 setup()
 publish(image("systemd-erofs"), "debian")
@@ -80,6 +83,25 @@ m = Machine(link, "--append", "inetboot.init=/usr/bin/yes")
 m.expect("(?:y\r?\n){1000}")
 m.p.send_signal(signal.SIGTERM)
 m.end()
+nothing_left()
+
+# Nobody reads what it says: neither its time limit nor a signal waits for that.
+def silent(*args):
+    m = Machine(link, *args, "--append", "inetboot.init=/usr/bin/yes")
+    wait_for(lambda: pipe_full(m.p.stdout), "a full pipe")
+    return m
+
+
+def pipe_full(pipe):
+    """No more than a page fits in."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0] > fcntl.fcntl(pipe, F_GETPIPE_SZ) - 8192
+
+
+m = silent("--timeout", "20")
+check(m.p.wait(LIMIT) == 4, "a full pipe stops the time limit")
+m = silent()
+m.p.send_signal(signal.SIGTERM)
+check(m.p.wait(LIMIT) == 0, "a full pipe stops signals")
 nothing_left()
 
 # In the background.

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sha256.h"
 #include "base/text.h"
 
@@ -430,6 +431,32 @@ static void test_clock_wait_times_out(void **state)
 
 #define in_folder(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
 
+/* More lines than a pipe holds, that nobody reads: each ends; what is missing is told later. */
+static void test_log_goes_on_without_a_reader(void **state)
+{
+	int fds[2], before = dup(STDERR_FILENO);
+	static char text[1 << 21];
+	ssize_t n;
+
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	fcntl(fds[1], F_SETFL, 0);
+	fflush(stderr);
+	dup2(fds[1], STDERR_FILENO);
+	for (int i = 0; i < 10000; i++)
+		log_error("line %d of a program that nobody listens to", i);
+	assert_true(read(fds[0], text, sizeof(text)) > 0);
+	log_error("the last one");
+	dup2(before, STDERR_FILENO);
+	n = read(fds[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = 0;
+	assert_non_null(strstr(text, "messages are missing here"));
+	assert_non_null(strstr(text, "the last one\n"));
+	close(before);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_xdg_dir),
 		cmocka_unit_test(test_all_zero),
 		cmocka_unit_test(test_clock_wait_times_out),
+		cmocka_unit_test(test_log_goes_on_without_a_reader),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
