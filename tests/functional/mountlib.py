@@ -37,9 +37,9 @@ def wait_for(condition, what, seconds=SECONDS):
 class Server:
     """tests/badserver.py on a folder."""
 
-    def __init__(self, folder, *rules, bind="127.0.0.1"):
+    def __init__(self, folder, *rules, bind="127.0.0.1", options=()):
         args = [word for rule in rules for word in ("--rule", rule)]
-        self.process = subprocess.Popen([sys.executable, BADSERVER, folder, "--bind", bind, *args],
+        self.process = subprocess.Popen([sys.executable, BADSERVER, folder, "--bind", bind, *options, *args],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
         self.bind, self.url = bind, f"http://{bind}:{self.port}"
