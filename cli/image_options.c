@@ -51,6 +51,9 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 	case OPT_INSECURE:
 		v->o.insecure = true;
 		return 0;
+	case OPT_STRICT:
+		v->o.strict = true;
+		return 0;
 	case OPT_MIRROR:
 		v->o.mirrors = v->mirrors;
 		return add_to(v->mirrors, command, "mirror", argument);

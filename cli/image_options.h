@@ -20,6 +20,7 @@ enum image_option_code {
 	OPT_CACHE_SIZE,
 	OPT_NO_CACHE,
 	OPT_INSECURE,
+	OPT_STRICT,
 	OPT_MIRROR,
 	OPT_PROXY,
 	OPT_CACERT,
@@ -34,6 +35,7 @@ enum image_option_code {
 	{"cache", required_argument, NULL, OPT_CACHE},                                             \
 	{"cache-size", required_argument, NULL, OPT_CACHE_SIZE},                                   \
 	{"no-cache", no_argument, NULL, OPT_NO_CACHE}, {"insecure", no_argument, NULL, OPT_INSECURE}, \
+	{"strict", no_argument, NULL, OPT_STRICT},                                                 \
 	{"mirror", required_argument, NULL, OPT_MIRROR}, {"proxy", required_argument, NULL, OPT_PROXY}, \
 	{"cacert", required_argument, NULL, OPT_CACERT}, {"header", required_argument, NULL, OPT_HEADER}, \
 	{"netrc", no_argument, NULL, OPT_NETRC},                                                   \
@@ -49,6 +51,7 @@ enum image_option_code {
 	"  --mirror URL         another server with the same store; may be repeated\n"             \
 	"  --net-timeout S      give up after S seconds without an answer (default: 20 at the start, then never)\n" \
 	"  --insecure           accept a link without a key\n"                                     \
+	"  --strict             refuse a version that has expired, or of which that cannot be told, instead of warning\n" \
 	"  --proxy URL          use this proxy (default: http_proxy and https_proxy)\n"            \
 	"  --cacert FILE        trust these certificate authorities for https\n"                   \
 	"  --header 'N: V'      send this header to the server; may be repeated\n"                 \

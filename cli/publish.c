@@ -34,8 +34,8 @@ static const char help[] =
 	"  -j, --jobs N         compressing threads (default: one per processor)\n"
 	"      --fs TYPE        make folders and tar files into ext4 (default) or erofs\n"
 	"      --mirror URL     another server that has this store; may be repeated\n"
-	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or +30d, "
-	"+12h from now\n"
+	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or 30d, "
+	"12h from now\n"
 	"      --base-url URL   where the store will be on the web, to print the link with\n"
 	"      --replace-key    go on although another key signed the versions before\n"
 	"  -h, --help           show this\n\n"
@@ -97,31 +97,27 @@ static int usage(const char *text, const char *value)
 	return cli_usage("publish", text, value);
 }
 
-/* "+30d" and the like, or a time stamp. */
+/* "30d", "+30d" and the like, or a time stamp. */
 static int parse_expires(const char *text, char out[32])
 {
 	uint64_t n, unit;
 	char number[24];
 	size_t len = strlen(text);
-	struct tm tm;
-	time_t at;
 
-	if (*text != '+') {
-		snprintf(out, 32, "%s", text);
-		return manifest_time(text) < 0 ? -EINVAL : 0;
+	if (manifest_time(text) >= 0) {
+		memcpy(out, text, len + 1);
+		return 0;
 	}
-	if (len < 3 || len > sizeof(number))
+	text += *text == '+';
+	len = strlen(text);
+	if (len < 2 || len > sizeof(number))
 		return -EINVAL;
 	unit = text[len - 1] == 'd' ? 86400 : text[len - 1] == 'h' ? 3600 : 0;
-	snprintf(number, sizeof(number), "%.*s", (int)(len - 2), text + 1);
+	snprintf(number, sizeof(number), "%.*s", (int)(len - 1), text);
 	if (!unit || text_to_u64(number, &n) < 0 ||
 		n > 36525 * 24) /* a hundred years of hours: no overflow */
 		return -EINVAL;
-	at = time(NULL) + (time_t)(n * unit);
-	if (!gmtime_r(&at, &tm) || tm.tm_year > 9999 - 1900)
-		return -EINVAL;
-	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return 0;
+	return manifest_time_text(out, time(NULL) + (int64_t)(n * unit));
 }
 
 static const char **boot_field(struct publish_boot *b, int code)
@@ -209,7 +205,7 @@ static int take_option(struct publish_options *o, int code, char *value)
 	case OPT_EXPIRES:
 		return parse_expires(value, o->expires) < 0
 			       ? usage("--expires %s: give a time like 2027-01-31T12:00:00Z, or "
-				       "+30d",
+				       "30d",
 					 value)
 			       : 0;
 	case OPT_BASE_URL:

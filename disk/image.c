@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -18,19 +17,9 @@
 #include "disk/manifests.h"
 #include "disk/raw.h"
 #include "disk/store.h"
-#include "disk/versions.h"
 #include "fetch/url.h"
 
 #define COPY_PART (1u << 20) /* bytes at a time when a kernel or initrd is written out */
-
-static void warn_expired(const struct manifest *m)
-{
-	int64_t until = m->expires[0] ? manifest_time(m->expires) : -1;
-
-	if (until >= 0 && time(NULL) > until)
-		log_warning("version %" PRIu64 " of %s expired on %s; its publisher may have a newer one", m->version, m->name,
-			m->expires);
-}
 
 static void take_manifest(struct image *image, struct found_manifest *found)
 {
@@ -71,6 +60,8 @@ static int refuse_unsigned(const struct image *image, const struct image_options
 
 	if (l->has_key)
 		return 0;
+	if (l->remote && o->strict)
+		return err_set(e, -EACCES, "the link has no key, so nothing shows that what comes is what its publisher made (and --strict is given)");
 	if (l->remote && !l->loopback && !o->insecure)
 		return err_set(e, -EACCES,
 			"the link has no key, so nothing shows that what comes is what its publisher made. Ask for the whole link (it ends in "
@@ -92,7 +83,7 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 		if (!r)
 			r = open_origin(image, o, l->store, e);
 		if (!r)
-			r = manifest_fetch(&found, l, image->origin, image->cache, e);
+			r = manifest_fetch(&found, l, image->origin, image->cache, o->strict, e);
 		if (!r)
 			take_manifest(image, &found);
 		if (r == -ENOENT && l->has_key)
@@ -107,7 +98,7 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 	return open_origin(image, o, l->file, e);
 }
 
-static int open_local(struct image *image, struct err *e)
+static int open_local(struct image *image, bool strict, struct err *e)
 {
 	struct found_manifest found = {0};
 	struct link *l = &image->link;
@@ -117,7 +108,7 @@ static int open_local(struct image *image, struct err *e)
 
 	if (there && !S_ISDIR(st.st_mode))
 		return l->has_key ? err_set(e, -EINVAL, "%s is a plain file; a key belongs to an image in a store", l->file) : 0;
-	r = manifest_load(&found, l, e);
+	r = manifest_load(&found, l, strict, e);
 	if (r == -ENOENT && there && l->version)
 		return err_set(e, r, "%s has no version %" PRIu64 ": there is no manifest.%" PRIu64, l->file, l->version, l->version);
 	if (r == -ENOENT && there)
@@ -157,20 +148,15 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (!r)
 		r = refuse_unsigned(image, o, e);
 	if (!r)
-		r = image->link.remote ? open_remote(image, o, e) : open_local(image, e);
+		r = image->link.remote ? open_remote(image, o, e) : open_local(image, o->strict, e);
 	if (!r && image->in_store)
 		r = open_blocks(image, o, e);
 	if (r < 0) {
 		image_close(image);
 		return r;
 	}
-	if (image->in_store) {
-		warn_expired(&image->manifest);
-		if (image->verified)
-			versions_remember(&image->link.key, image->link.name, image->manifest.version);
-		else if (!o->insecure)
-			log_info("the link has no key: the signature of %s is not checked", image->link.name);
-	}
+	if (image->in_store && !image->verified && !o->insecure)
+		log_info("the link has no key: the signature of %s is not checked", image->link.name);
 	*out = image;
 	return 0;
 }

@@ -18,6 +18,7 @@ struct image_options {
 	uint64_t cache_size;	/* bytes */
 	bool no_cache;
 	bool insecure;		/* accept a link without a key from anywhere */
+	bool strict;		/* an error for what is a warning about keys and freshness else: see disk/freshness.h */
 	size_t memory_limit;	/* bytes of blocks in memory */
 	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
 	struct origin_options origin;

@@ -1,4 +1,8 @@
-/* Finding a manifest: see manifests.h. Copies in the cache: manifests/KEY/NAME (newest seen) and manifests/KEY/NAME@N. */
+/* Finding a manifest: see manifests.h.
+ *
+ * A search asks, considers each answer as it comes, and keeps the best. What a key signed that the search does not know (a stranger)
+ * is put aside at first, and only when the race is over it is asked whether that key is a successor of ours: so a mirror that answers
+ * fast with rubbish costs one more round, and cannot keep a good answer of another from being taken. */
 #include "disk/manifests.h"
 
 #include <errno.h>
@@ -10,8 +14,43 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "disk/versions.h"
+#include "disk/copies.h"
+#include "disk/freshness.h"
+#include "disk/succession.h"
+#include "format/layout.h"
+
+#define STRANGERS_MAX 8	   /* manifests that are put aside: more than mirrors that honestly differ */
+#define OFFERS_MAX 32	   /* mirrors whose versions are told of */
+#define SUCCESSOR_MS 5000  /* for last words, when there is a good manifest without them */
+
+struct stranger {
+	struct buf text;
+	uint8_t number[KEY_NUMBER_LEN];
+	const char *mirror;
+};
+
+struct offer { /* a manifest that was signed right, and is not the best */
+	const char *mirror;
+	uint64_t version;
+	bool replaced; /* its key was */
+};
+
+struct search {
+	const struct link *link;
+	struct origin *origin; /* NULL: the link's folder */
+	struct cache *cache;
+	bool once;	       /* do not wait for a network that is gone */
+	struct succession keys;
+	struct found_manifest best; /* text.len 0: none yet */
+	int signer;		    /* the place of its key */
+	bool keep_strangers;
+	struct stranger strangers[STRANGERS_MAX];
+	size_t stranger_count;
+	struct offer offers[OFFERS_MAX];
+	size_t offer_count;
+	int refused; /* why a manifest was not taken, if that must not be passed over */
+	struct err forgotten; /* what could not be remembered */
+};
 
 void found_manifest_free(struct found_manifest *f)
 {
@@ -19,160 +58,413 @@ void found_manifest_free(struct found_manifest *f)
 	buf_free(&f->text);
 }
 
-/* Does a manifest that is signed right answer the link? */
-static int check_identity(const struct link *l, const struct manifest *m, struct err *e)
-{
-	uint64_t seen = l->has_key ? versions_seen(&l->key, l->name) : 0;
+/* ---- is it the one that we want? ---- */
 
-	if (strcmp(m->name, l->name))
-		return err_set(e, -EBADMSG, "the manifest is of an image named %s, not %s", m->name, l->name);
-	if (l->version && m->version != l->version)
-		return err_set(e, -EBADMSG, "the manifest is of version %" PRIu64 ", not %" PRIu64, m->version, l->version);
-	if (!l->version && m->version < seen)
-		return err_set(e, -ESTALE,
-			"the server offers version %" PRIu64 ", but version %" PRIu64 " was seen before: it is out of date, or somebody replays "
-			"an old one. To use it all the same, name it: %s@%" PRIu64,
-			m->version, seen, l->name, m->version);
+static bool is_last(const struct search *s, int signer)
+{
+	return (size_t)signer + 1 == s->keys.count;
+}
+
+static void note_offer(struct search *s, const char *mirror, uint64_t version, bool replaced)
+{
+	for (size_t i = 0; i < s->offer_count; i++)
+		if (s->offers[i].mirror == mirror) /* asked again */
+			return;
+	if (mirror && s->offer_count < OFFERS_MAX)
+		s->offers[s->offer_count++] = (struct offer){mirror, version, replaced};
+}
+
+/* Of a link that pins a version. */
+static int check_pinned(const struct search *s, const struct manifest *m, int signer, struct err *e)
+{
+	if (m->version != s->link->version)
+		return err_set(e, -EBADMSG, "the manifest is of version %" PRIu64 ", not %" PRIu64, m->version, s->link->version);
+	if (s->link->has_key && !is_last(s, signer) && m->version > s->keys.until[signer])
+		return err_set(e, -EKEYREJECTED, "version %" PRIu64 " is signed by a key that was replaced after version %" PRIu64, m->version,
+			s->keys.until[signer]);
 	return 0;
 }
 
-int manifest_accept(struct found_manifest *out, const struct link *l, const void *text, size_t len, struct err *e)
+/* Of one that asks for the newest, and has a key. */
+static int check_newest(struct search *s, const struct manifest *m, int signer, const char *mirror, struct err *e)
 {
-	struct found_manifest found = {.text = BUF_INIT(MANIFEST_MAX), .verified = l->has_key};
+	uint64_t seen = succession_seen(&s->keys);
+	bool replaced = !is_last(s, signer);
+
+	note_offer(s, mirror, m->version, replaced);
+	if (replaced)
+		return err_set(e, -ESTALE,
+			"version %" PRIu64 " is signed by a key that was replaced: the server is out of date, or somebody uses a stolen key. "
+			"To use it all the same, name it: %s@%" PRIu64,
+			m->version, m->name, m->version);
+	if (m->version < seen)
+		return err_set(e, -ESTALE,
+			"the server offers version %" PRIu64 ", but version %" PRIu64 " was seen before: it is out of date, or somebody replays "
+			"an old one. To use it all the same, name it: %s@%" PRIu64,
+			m->version, seen, m->name, m->version);
+	return 0;
+}
+
+/* Does a manifest that is signed right answer the link? */
+static int check_identity(struct search *s, const struct manifest *m, int signer, const char *mirror, struct err *e)
+{
+	if (strcmp(m->name, s->link->name) != 0)
+		return err_set(e, -EBADMSG, "the manifest is of an image named %s, not %s", m->name, s->link->name);
+	if (m->has_next_key)
+		return err_set(e, -EBADMSG, "it is the last word of a key, and no version of %s", m->name);
+	if (s->link->version)
+		return check_pinned(s, m, signer, e);
+	return s->link->has_key ? check_newest(s, m, signer, mirror, e) : 0;
+}
+
+/* A later key before an earlier one (a succession that was just found), a revocation before any version. */
+static bool is_better(const struct search *s, const struct manifest *m, int signer)
+{
+	const struct manifest *best = &s->best.manifest;
+
+	if (!s->best.text.len || signer != s->signer)
+		return !s->best.text.len || signer > s->signer;
+	return m->revoked != best->revoked ? m->revoked : m->version > best->version;
+}
+
+static int take(struct search *s, const struct found_manifest *found, const void *text, size_t len, int signer, struct err *e)
+{
+	struct buf copy = BUF_INIT(MANIFEST_MAX);
+
+	if (buf_append(&copy, text, len) < 0)
+		return err_set(e, -ENOMEM, "no memory for a manifest of %zu bytes", len);
+	found_manifest_free(&s->best);
+	s->best = *found;
+	s->best.text = copy;
+	s->signer = signer;
+	if (s->link->has_key)
+		s->best.signer = s->keys.keys[signer];
+	return 0;
+}
+
+/* The place of the key that is to have signed the text. -ENOKEY: none that we know. */
+static int find_signer(const struct search *s, const void *text, size_t len, struct err *e)
+{
+	uint8_t number[KEY_NUMBER_LEN];
+	int r = signature_key_number(text, len, number, e);
+
+	if (r < 0 || !s->link->has_key)
+		return r;
+	r = succession_find(&s->keys, number);
+	return r < 0 ? err_set(e, -ENOKEY, "signed by another key than the link's, and no successor of that") : r;
+}
+
+/* 0 where it is good, whether it is the best or not; -ENOKEY for that of a stranger. mirror NULL: from a copy. */
+static int consider(struct search *s, const void *text, size_t len, const char *mirror, struct err *e)
+{
+	struct found_manifest found = {.verified = s->link->has_key};
 	const char *message;
 	size_t message_len;
-	int r = signature_open(l->has_key ? &l->key : NULL, text, len, &message, &message_len, e);
+	int r, signer = find_signer(s, text, len, e);
 
+	if (signer < 0)
+		return signer;
+	r = signature_open(s->link->has_key ? &s->keys.keys[signer] : NULL, text, len, &message, &message_len, e);
 	if (!r)
 		r = manifest_parse(&found.manifest, message, message_len, e);
-	if (!r)
-		r = check_identity(l, &found.manifest, e);
-	if (!r && buf_append(&found.text, text, len) < 0)
-		r = err_set(e, -ENOMEM, "no memory for a manifest of %zu bytes", len);
-	if (r < 0) {
-		found_manifest_free(&found);
+	if (r < 0)
 		return r;
+	r = check_identity(s, &found.manifest, signer, mirror, e);
+	if (!r && is_better(s, &found.manifest, signer)) {
+		r = take(s, &found, text, len, signer, e);
+		if (!r)
+			return 0;
 	}
-	found_manifest_free(out);
-	*out = found;
+	manifest_free(&found.manifest);
+	return r;
+}
+
+/* ---- asking ---- */
+
+static int ask_folder(struct search *s, const struct origin_request *rq, origin_judge judge, struct err *e)
+{
+	_cleanup_free_ char *path = file_path("%s/%s", s->link->store, rq->path);
+	struct origin_answer answer = {.body = BUF_INIT(rq->max), .mirror = s->link->store};
+	int r = path ? file_load_plain(AT_FDCWD, path, &answer.body, e) : -ENOMEM;
+
+	if (!r)
+		r = judge(s, &answer, e);
+	buf_free(&answer.body);
+	return r;
+}
+
+/* Asks all mirrors for the file, whose path it frees. */
+static int ask(struct search *s, char *owned_path, size_t max, origin_judge judge, unsigned timeout_ms, bool once, struct err *e)
+{
+	_cleanup_free_ char *path = owned_path;
+	struct origin_request rq = {.path = path, .max = max, .fresh = true, .timeout_ms = timeout_ms, .once = once};
+
+	if (!path)
+		return err_set(e, -ENOMEM, "no memory for a path");
+	if (!s->origin)
+		return ask_folder(s, &rq, judge, e);
+	return origin_race(s->origin, &rq, judge, s, s->link->version ? 0 : MANIFEST_GRACE_MS, e);
+}
+
+/* Puts it aside. */
+static int keep_stranger(struct search *s, struct origin_answer *answer)
+{
+	struct stranger *stranger = &s->strangers[s->stranger_count];
+
+	if (!s->keep_strangers || s->stranger_count == STRANGERS_MAX)
+		return -EKEYREJECTED;
+	signature_key_number((char *)answer->body.data, answer->body.len, stranger->number, NULL);
+	stranger->mirror = answer->mirror;
+	stranger->text = answer->body;
+	answer->body = (struct buf){0};
+	s->stranger_count++;
 	return 0;
+}
+
+static int judge_manifest(void *context, struct origin_answer *answer, struct err *e)
+{
+	struct search *s = context;
+	int r = consider(s, answer->body.data, answer->body.len, answer->mirror, e);
+
+	if (r == -ENOKEY)
+		r = keep_stranger(s, answer);
+	if (r == -ESTALE || r == -EKEYREJECTED)
+		s->refused = r;
+	return r;
+}
+
+static int judge_last_word(void *context, struct origin_answer *answer, struct err *e)
+{
+	struct search *s = context;
+
+	return succession_add(&s->keys, answer->body.data, answer->body.len, e);
+}
+
+/* ---- strangers ---- */
+
+/* The last words from ours to the stranger's key, and then its signature: all good, or all is forgotten. */
+static void follow(struct search *s, const struct stranger *stranger)
+{
+	unsigned timeout_ms = s->best.text.len ? SUCCESSOR_MS : ORIGIN_FIRST_MS;
+	size_t known = s->keys.count;
+	struct err e = ERR_INIT;
+	int r = 0;
+
+	while (!r && memcmp(succession_last(&s->keys)->number, stranger->number, KEY_NUMBER_LEN) != 0)
+		r = ask(s, layout_next(s->link->name, succession_last(&s->keys)->number), LAST_WORD_MAX, judge_last_word, timeout_ms, true,
+			&e);
+	if (!r)
+		r = consider(s, stranger->text.data, stranger->text.len, stranger->mirror, &e);
+	if (r < 0) {
+		succession_cut(&s->keys, known);
+		log_debug("%s: %s", stranger->mirror, e.text);
+		return;
+	}
+	log_info("the key of %s was replaced %s", s->link->name, s->keys.count - known > 1 ? "several times" : "by its publisher");
+	succession_remember(&s->keys, known - 1, s->cache, &s->forgotten);
+}
+
+/* A version that was made before the link's key became the image's. */
+static bool ask_resigned(struct search *s)
+{
+	return s->link->version &&
+	       !ask(s, layout_resigned(s->link->name, s->link->version, s->link->key.number), MANIFEST_MAX, judge_manifest,
+		       ORIGIN_FIRST_MS, true, NULL);
+}
+
+static void meet_strangers(struct search *s)
+{
+	s->keep_strangers = false;
+	for (size_t i = 0; i < s->stranger_count; i++) {
+		const struct stranger *at = &s->strangers[i];
+		int r = consider(s, at->text.data, at->text.len, at->mirror, NULL);
+
+		if (r != -ENOKEY || (!i && ask_resigned(s)))
+			continue;
+		follow(s, at);
+	}
+}
+
+/* ---- the search ---- */
+
+static int ask_manifest(struct search *s, struct err *e)
+{
+	return ask(s, layout_manifest(s->link->name, s->link->version), MANIFEST_MAX, judge_manifest, ORIGIN_FIRST_MS, s->once, e);
+}
+
+static int run(struct search *s, struct err *e)
+{
+	int r;
+
+	s->keep_strangers = s->link->has_key;
+	r = ask_manifest(s, e);
+	if (!r)
+		meet_strangers(s);
+	if (!r && !s->best.text.len) /* nothing but strangers: others may still have something */
+		r = ask_manifest(s, e);
+	if (r != -EBADMSG || !s->refused)
+		return r;
+	if (e)
+		e->code = s->refused;
+	return s->refused;
+}
+
+/* What others offered that is older. */
+static void tell_offers(const struct search *s)
+{
+	uint64_t seen = succession_seen(&s->keys);
+
+	for (size_t i = 0; i < s->offer_count; i++) {
+		const struct offer *o = &s->offers[i];
+
+		if (o->replaced || o->version < seen)
+			log_warning("%s offers version %" PRIu64 " of %s%s: it is out of date, or somebody replays an old one", o->mirror,
+				o->version, s->link->name, o->replaced ? ", signed by a key that was replaced" : ", older than what was seen");
+		else if (o->version < s->best.manifest.version)
+			log_info("%s still has version %" PRIu64 " of %s", o->mirror, o->version, s->link->name);
+	}
+}
+
+static int refuse_revoked(const struct search *s, const char *reason, struct err *e)
+{
+	return err_set(e, -EKEYREVOKED, "its publisher has revoked %s%s%s%s: nobody shall use it any more", s->link->name, *reason ? " (" : "",
+		reason, *reason ? ")" : "");
+}
+
+static int handle_revoked(struct search *s, struct err *e)
+{
+	const struct manifest *m = &s->best.manifest;
+
+	if (!s->link->has_key) {
+		log_warning("%s says that its publisher has revoked it%s%s", m->name, *m->reason ? ": " : "", m->reason);
+		return 0;
+	}
+	if (is_last(s, s->signer) && succession_revoke(&s->keys, &s->best.text, s->cache, &s->forgotten) < 0)
+		log_warning("%s", s->forgotten.text);
+	return refuse_revoked(s, m->reason, e);
+}
+
+/* Hands the best over. */
+static int finish(struct search *s, struct found_manifest *out, bool strict, struct err *e)
+{
+	const struct manifest *m = &s->best.manifest;
+	int r = m->revoked ? handle_revoked(s, e) : 0;
+
+	if (!r)
+		r = freshness_check(m, s->best.from_copy, strict, e);
+	if (r < 0)
+		return r;
+	if (s->best.verified)
+		versions_remember(&s->best.signer, m->name, m->version, &s->forgotten);
+	if (s->forgotten.code && strict)
+		return err_set(e, s->forgotten.code, "%s", s->forgotten.text);
+	if (s->forgotten.code)
+		log_warning("%s", s->forgotten.text);
+	*out = s->best;
+	s->best = (struct found_manifest){0};
+	return 0;
+}
+
+static int begin(struct search *s, struct err *e)
+{
+	if (!s->link->has_key)
+		return 0;
+	succession_begin(&s->keys, &s->link->key, s->link->name, s->cache);
+	return s->keys.revoked ? refuse_revoked(s, s->keys.reason, e) : 0;
+}
+
+static void end(struct search *s)
+{
+	for (size_t i = 0; i < s->stranger_count; i++)
+		buf_free(&s->strangers[i].text);
+	found_manifest_free(&s->best);
+	succession_free(&s->keys);
 }
 
 /* ---- copies in the cache ---- */
 
-/* Where a copy of the manifest is kept: the path, and its folder in *dir; both allocated, NULL without memory. */
-static char *copy_path(const struct link *l, struct cache *cache, char **dir)
+static void keep_copy(struct search *s)
 {
-	char hex[HASH_HEX_MAX];
+	_cleanup_free_ char *name = s->link->has_key ? copy_name(s->link->name, s->link->version) : NULL;
 
-	hex_encode(hex, l->key.key, sizeof(l->key.key));
-	*dir = file_path("%s/manifests/%.32s", cache_dir(cache), hex);
-	if (!*dir)
-		return NULL;
-	return l->version ? file_path("%s/%s@%" PRIu64, *dir, l->name, l->version) : file_path("%s/%s", *dir, l->name);
+	copy_keep(s->cache, &s->link->key, name, s->best.text.data, s->best.text.len);
 }
 
-static void keep_copy(const struct link *l, struct cache *cache, const struct buf *text)
-{
-	struct err e = ERR_INIT;
-	_cleanup_free_ char *dir = NULL, *path = NULL;
-
-	if (!cache || !l->has_key)
-		return;
-	path = copy_path(l, cache, &dir);
-	if (!path || file_mkdirs(dir, &e) < 0 || file_save(AT_FDCWD, path, text->data, text->len, 0, &e) < 0)
-		log_debug("no copy of the manifest is kept for offline use: %s", e.text);
-}
-
-static int load_copy(struct found_manifest *out, const struct link *l, struct cache *cache)
+/* Takes a good copy as the best. False: there is none. */
+static bool load_copy(struct search *s)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
-	_cleanup_free_ char *dir = NULL, *path = NULL;
-	int r;
+	_cleanup_free_ char *name = s->link->has_key ? copy_name(s->link->name, s->link->version) : NULL;
 
-	if (!cache || !l->has_key)
-		return -ENOENT;
-	path = copy_path(l, cache, &dir);
-	r = path ? file_load(AT_FDCWD, path, &text, NULL) : -ENOMEM;
-	return r < 0 ? r : manifest_accept(out, l, text.data, text.len, NULL);
+	return !copy_load(s->cache, &s->link->key, name, &text) && !consider(s, text.data, text.len, NULL, NULL);
 }
 
-/* ---- asking for it ---- */
-
-static char *manifest_path(const struct link *l)
+/* So that the race has them: a link's server may be gone for good. */
+static void add_mirrors(struct search *s, const struct manifest *m)
 {
-	return l->version ? file_path("%s/manifest.%" PRIu64, l->name, l->version) : file_path("%s/manifest", l->name);
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < m->mirror_count; i++)
+		if (origin_add(s->origin, m->mirrors[i], &e) < 0)
+			log_debug("mirror %s: %s", m->mirrors[i], e.text);
 }
 
-struct manifest_check {
-	const struct link *link;
-	struct found_manifest *out;
-	int refused; /* why the last manifest that came was not taken */
-};
-
-static int check_manifest(void *context, const struct buf *body, struct err *e)
+/* Asks the network for the newest, with a copy of what was the newest to fall back to. */
+static int fetch(struct search *s, bool have_copy, struct err *e)
 {
-	struct manifest_check *c = context;
+	struct found_manifest copy = s->best;
+	int signer = s->signer, r;
 
-	c->refused = manifest_accept(c->out, c->link, body->data, body->len, e);
-	return c->refused;
-}
-
-static int ask(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool once, struct err *e)
-{
-	_cleanup_free_ char *path = manifest_path(l);
-	struct manifest_check check = {.link = l, .out = out};
-	struct origin_request rq = {
-		.path = path,
-		.max = MANIFEST_MAX,
-		.check = check_manifest,
-		.context = &check,
-		.fresh = true,
-		.timeout_ms = ORIGIN_FIRST_MS,
-		.once = once,
-	};
-	struct origin_answer answer = {0};
-	int r;
-
-	if (!path)
-		return err_set(e, -ENOMEM, "no memory for a path");
-	r = origin_get(origin, &rq, &answer, e);
-	if (!r)
-		keep_copy(l, cache, &answer.body);
-	buf_free(&answer.body);
-	if (r != -EBADMSG || (check.refused != -ESTALE && check.refused != -EKEYREJECTED))
+	s->best = (struct found_manifest){0};
+	s->once = have_copy;
+	add_mirrors(s, &copy.manifest);
+	r = run(s, e);
+	if (r >= 0 || !have_copy || (r != -EHOSTUNREACH && r != -ETIMEDOUT && r != -EBADMSG)) {
+		found_manifest_free(&copy);
 		return r;
-	if (e)
-		e->code = check.refused;
-	return check.refused;
-}
-
-int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, struct err *e)
-{
-	struct found_manifest copy = {0};
-	int have_copy = load_copy(&copy, l, cache), r;
-
-	if (have_copy < 0 || !l->version) {
-		r = ask(out, l, origin, cache, !have_copy, e);
-		if (r >= 0 || have_copy < 0 || (r != -EHOSTUNREACH && r != -ETIMEDOUT && r != -EBADMSG)) {
-			found_manifest_free(&copy);
-			return r;
-		}
-		log_warning("no server gives the manifest (%s): starting from version %" PRIu64 " in the cache", e->text, copy.manifest.version);
 	}
-	*out = copy;
+	log_warning("no server gives the manifest (%s): starting from version %" PRIu64 " in the cache", e->text, copy.manifest.version);
+	found_manifest_free(&s->best);
+	s->best = copy;
+	s->best.from_copy = true;
+	s->signer = signer;
 	return 0;
 }
 
-int manifest_load(struct found_manifest *out, const struct link *l, struct err *e)
+int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool strict,
+	struct err *e)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
-	_cleanup_free_ char *path = manifest_path(l);
-	_cleanup_free_ char *full = path ? file_path("%s/%s", l->store, path) : NULL;
-	int r = full ? file_load_plain(AT_FDCWD, full, &text, e) : -ENOMEM;
+	struct search s = {.link = l, .origin = origin, .cache = cache};
+	bool have_copy;
+	int r = begin(&s, e);
 
+	if (!r) {
+		have_copy = load_copy(&s);
+		if (!have_copy || !l->version)
+			r = fetch(&s, have_copy, e);
+		if (!r) {
+			tell_offers(&s);
+			if (!s.best.from_copy && !s.best.manifest.revoked)
+				keep_copy(&s);
+			r = finish(&s, out, strict, e);
+		}
+	}
+	end(&s);
+	return r;
+}
+
+int manifest_load(struct found_manifest *out, const struct link *l, bool strict, struct err *e)
+{
+	struct search s = {.link = l};
+	int r = begin(&s, e);
+
+	if (!r)
+		r = run(&s, e);
 	if (r == -ENOENT || r == -ENOTDIR)
-		return err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store%s", l->file,
+		r = err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store%s", l->file,
 			strchr(l->file, ':') ? " (is http:// missing?)" : "");
-	return r < 0 ? r : manifest_accept(out, l, text.data, text.len, e);
+	if (!r)
+		r = finish(&s, out, strict, e);
+	end(&s);
+	return r;
 }

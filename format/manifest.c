@@ -658,6 +658,17 @@ int64_t manifest_time(const char *text)
 	return seconds;
 }
 
+int manifest_time_text(char out[32], int64_t seconds)
+{
+	time_t at = (time_t)seconds;
+	struct tm t;
+
+	if (seconds < 0 || !gmtime_r(&at, &t) || t.tm_year > 9999 - 1900)
+		return -ERANGE;
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &t);
+	return 0;
+}
+
 static void boot_entry_free(struct boot_entry *b)
 {
 	free(b->title);

@@ -79,8 +79,9 @@ int manifest_parse(struct manifest *out, const char *text, size_t len, struct er
 /* Appends the JSON text, deterministic, indented for people. It is parsed again before: -EINVAL for what readers would refuse. */
 int manifest_encode(const struct manifest *m, struct buf *out, struct err *e);
 
-/* Seconds since 1970 of an RFC 3339 time as above, or -1. */
+/* Seconds since 1970 of an RFC 3339 time as above, or -1; and the other way, for the years 1970 to 9999. */
 int64_t manifest_time(const char *text);
+int manifest_time_text(char out[32], int64_t seconds);
 
 void manifest_free(struct manifest *m);
 

@@ -53,15 +53,6 @@ static int load_key(struct job *j, struct err *e)
 	return 0;
 }
 
-static void time_now(char out[32])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 /* What people gave goes into a manifest that nobody gets: better refused now than when all is stored. */
 static int check_texts(const struct publish_options *o, struct err *e)
 {
@@ -82,7 +73,7 @@ static int check_texts(const struct publish_options *o, struct err *e)
 	}
 	snprintf(m.name, sizeof(m.name), "%s", o->name);
 	snprintf(m.expires, sizeof(m.expires), "%s", o->expires);
-	time_now(m.created);
+	manifest_time_text(m.created, time(NULL));
 	return manifest_encode(&m, &text, e);
 }
 
@@ -314,7 +305,7 @@ static int commit(struct job *j, struct publish_result *out, struct err *e)
 		return r;
 	block_writer_stats(j->writer, &stats);
 	j->manifest.stored = stats.bytes;
-	time_now(j->manifest.created);
+	manifest_time_text(j->manifest.created, time(NULL));
 	lock = store_lock_name(&j->store, j->o->name, e);
 	if (lock < 0)
 		return lock;

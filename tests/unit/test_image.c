@@ -372,9 +372,9 @@ static void the_highest_version_is_remembered(void **state)
 	key_public_of(&key, &a);
 	key_public_of(&other_key, &b);
 	assert_int_equal(versions_seen(&a, "x"), 0);
-	versions_remember(&a, "x", 7);
-	versions_remember(&a, "x", 5);
-	versions_remember(&a, "y", UINT64_MAX);
+	versions_remember(&a, "x", 7, NULL);
+	versions_remember(&a, "x", 5, NULL);
+	versions_remember(&a, "y", UINT64_MAX, NULL);
 	assert_int_equal(versions_seen(&a, "x"), 7);
 	assert_int_equal(versions_seen(&a, "y"), UINT64_MAX);
 	assert_int_equal(versions_seen(&b, "x"), 0);
@@ -389,7 +389,7 @@ static void damaged_memories_are_ignored(void **state)
 	struct public_key a;
 
 	key_public_of(&key, &a);
-	versions_remember(&a, "x", 7);
+	versions_remember(&a, "x", 7, NULL);
 	hash_hex((const struct hash *)a.key, hex);
 	snprintf(path, sizeof(path), "%s/inetboot/versions/%.32s-x", home, hex);
 	assert_int_equal(access(path, F_OK), 0);
@@ -397,7 +397,7 @@ static void damaged_memories_are_ignored(void **state)
 		assert_int_equal(file_save(AT_FDCWD, path, bad[i], strlen(bad[i]), 0, NULL), 0);
 		assert_int_equal(versions_seen(&a, "x"), 0);
 	}
-	versions_remember(&a, "x", 2);
+	versions_remember(&a, "x", 2, NULL);
 	assert_int_equal(versions_seen(&a, "x"), 2);
 }
 
@@ -407,7 +407,7 @@ static void without_a_home_nothing_breaks(void **state)
 
 	key_public_of(&key, &a);
 	setenv("XDG_STATE_HOME", "/proc/nowhere", 1);
-	versions_remember(&a, "x", 7);
+	versions_remember(&a, "x", 7, NULL);
 	assert_int_equal(versions_seen(&a, "x"), 0);
 	publish("good", 3, &key);
 	expect_open("good", key_text, 3);
