@@ -3,6 +3,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -30,5 +32,11 @@ int cli_bad_option(const char *command, char **argv);
 /* An option's value as a number of seconds, from 1 on (in milliseconds they fit into an unsigned). 0; or EXIT_USAGE after having said what
  * is wrong. */
 int cli_seconds(const char *command, const char *option, const char *value, unsigned *out);
+
+/* Does it start like an http or https URL? */
+bool cli_is_url(const char *text);
+
+/* The value of --base-url: slashes at its end are cut off. 0; or EXIT_USAGE after having said what is wrong. */
+int cli_base_url(const char *command, char *value, const char **out);
 
 #endif

@@ -68,6 +68,19 @@ int cli_seconds(const char *command, const char *option, const char *value, unsi
 	return 0;
 }
 
+bool cli_is_url(const char *text)
+{
+	return text_starts(text, "http://") || text_starts(text, "https://");
+}
+
+int cli_base_url(const char *command, char *value, const char **out)
+{
+	for (size_t len = strlen(value); len > 8 && value[len - 1] == '/';)
+		value[--len] = 0;
+	*out = value;
+	return cli_is_url(value) ? 0 : cli_usage(command, "--base-url %s: no http or https URL", value);
+}
+
 int cli_bad_option(const char *command, char **argv)
 {
 	return cli_usage(command, "unknown option, or one without its value: %s", argv[optind - 1]);

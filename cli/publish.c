@@ -164,11 +164,6 @@ static int number_option(const char *value, uint64_t most, uint64_t *out)
 	return text_to_u64(value, out) < 0 || !*out || *out > most ? -EINVAL : 0;
 }
 
-static bool is_url(const char *text)
-{
-	return text_starts(text, "http://") || text_starts(text, "https://");
-}
-
 /* 0 or EXIT_USAGE. */
 static int take_option(struct publish_options *o, int code, char *value)
 {
@@ -197,7 +192,7 @@ static int take_option(struct publish_options *o, int code, char *value)
 			       ? usage("--fs %s: it must be ext4 or erofs", value)
 			       : 0;
 	case OPT_MIRROR:
-		if (!is_url(value) || strlen(value) > MANIFEST_TEXT_MAX ||
+		if (!cli_is_url(value) || strlen(value) > MANIFEST_TEXT_MAX ||
 			o->mirror_count == MANIFEST_MIRRORS_MAX)
 			return usage("--mirror %s: no http or https URL, or too many", value);
 		o->mirrors[o->mirror_count++] = value;
@@ -209,10 +204,7 @@ static int take_option(struct publish_options *o, int code, char *value)
 					 value)
 			       : 0;
 	case OPT_BASE_URL:
-		for (size_t len = strlen(value); len > 8 && value[len - 1] == '/';)
-			value[--len] = 0;
-		o->base_url = value;
-		return is_url(value) ? 0 : usage("--base-url %s: no http or https URL", value);
+		return cli_base_url("publish", value, &o->base_url);
 	case OPT_REPLACE_KEY:
 		o->replace_key = true;
 		return 0;

@@ -124,6 +124,8 @@ static int section(struct buf *out, const struct image *image)
 		m->name, hash, image->key, m->name, m->version);
 	if (!r)
 		r = row(out, "Published", m->created);
+	if (!r && m->revoked)
+		r = row(out, "Revoked", *m->reason ? m->reason : "nobody shall use it any more");
 	if (!r && *m->expires)
 		r = row(out, "Expires", m->expires);
 	if (!r)
@@ -138,6 +140,8 @@ static int section(struct buf *out, const struct image *image)
 		r = buf_printf(out,
 			"<dt>Kept</dt><dd>from version %" PRIu64 ": %s@%" PRIu64 "</dd>\n",
 			image->first->manifest.version, m->name, image->first->manifest.version);
+	if (!r && m->revoked)
+		return buf_printf(out, "</dl>\n</section>\n");
 	if (!r)
 		r = buf_printf(out, "</dl>\n<pre>inetboot boot %s%s%s%s</pre>\n</section>\n",
 			"\xe2\x80\xa6/", m->name, hash, image->key);
@@ -177,6 +181,8 @@ static json_t *image_object(const struct image *image)
 		json_object_set_new(object, "key", json_string(image->key));
 	if (*m->expires)
 		json_object_set_new(object, "expires", json_string(m->expires));
+	if (m->revoked)
+		json_object_set_new(object, "revoked", json_string(m->reason));
 	if (m->stored)
 		json_object_set_new(object, "stored", json_integer((json_int_t)m->stored));
 	if (*m->filesystem)

@@ -18,6 +18,7 @@
 #include "publish/block_files.h"
 #include "publish/catalogue.h"
 #include "publish/hash_set.h"
+#include "publish/key_files.h"
 #include "publish/store.h"
 #include "publish/tree.h"
 
@@ -123,9 +124,14 @@ static int mark(struct gc *g, const struct versions *v, struct err *e)
 static int drop_versions(struct gc *g, const struct versions *v, struct err *e)
 {
 	for (size_t i = 0; i < v->count; i++) {
+		int r;
+
 		if (!g->dropped[i])
 			continue;
 		log_debug("removing %s", v->list[i].file);
+		r = g->o->dry_run ? 0 : key_files_drop(&g->store, v->list[i].manifest.name, v->list[i].manifest.version, e);
+		if (r < 0)
+			return r;
 		if (!g->o->dry_run && unlinkat(g->store.fd, v->list[i].file, 0) < 0)
 			return err_errno(e, "cannot remove %s", v->list[i].file);
 		g->out->versions_removed++;

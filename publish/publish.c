@@ -17,13 +17,15 @@
 #include "base/log.h"
 #include "format/block.h"
 #include "format/chunker.h"
+#include "format/layout.h"
 #include "format/link.h"
-#include "format/signature.h"
 #include "publish/catalogue.h"
 #include "publish/filesystem.h"
 #include "publish/flusher.h"
 #include "publish/input.h"
+#include "publish/key_files.h"
 #include "publish/pipeline.h"
+#include "publish/signer.h"
 #include "publish/store.h"
 #include "publish/tree.h"
 
@@ -31,27 +33,10 @@ struct job {
 	const struct publish_options *o;
 	struct store store;
 	struct block_writer *writer;
-	struct secret_key secret;
-	struct public_key public;
+	struct signer signer;
 	unsigned jobs;
 	struct manifest manifest;
 };
-
-static int load_key(struct job *j, struct err *e)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(4096);
-	int r = file_load(AT_FDCWD, j->o->key, &text, e);
-
-	if (!r)
-		r = secret_key_file_parse(&j->secret, (const char *)text.data, text.len, e);
-	if (r == -ENOENT)
-		return err_add(e, "no key (`inetboot key %s` makes one)", j->o->key);
-	if (r < 0)
-		return err_add(e, "key %s", j->o->key);
-	explicit_bzero(text.data, text.len);
-	key_public_of(&j->secret, &j->public);
-	return 0;
-}
 
 /* What people gave goes into a manifest that nobody gets: better refused now than when all is stored. */
 static int check_texts(const struct publish_options *o, struct err *e)
@@ -87,19 +72,23 @@ static int check_options(const struct publish_options *o, struct err *e)
 	return check_texts(o, e);
 }
 
-/* Did our key sign the newest of these versions? */
+/* May our key sign what follows these versions? */
 static int check_signer(struct job *j, const struct versions *v, struct err *e)
 {
-	const struct version *newest = versions_newest(v);
-	int r = newest ? store_signed_by(&j->store, newest->file, &j->public, e) : 1;
+	const struct version *newest = versions_newest(v), *current = versions_current(v);
+	int r = key_files_check_signer(&j->store, j->o->name, &j->signer, e);
 
-	if (r < 0)
+	if (r < 0 || !newest)
 		return r;
+	r = store_signed_by(&j->store, current ? current->file : newest->file, &j->signer.public, e);
+	if (r >= 0 && newest->manifest.revoked && (r || !j->o->replace_key))
+		return err_set(e, -EKEYREVOKED, "%s was revoked: its readers refuse all that this link names. Publish under another name%s",
+			j->o->name, r ? "" : ", or say --replace-key");
 	if (r || j->o->replace_key)
-		return 0;
+		return r < 0 ? r : 0;
 	return err_set(e, -EKEYREJECTED,
-		"another key than %s signed %s version %llu: links to it would stop working. "
-		"Publish under another name, or say --replace-key",
+		"another key than %s signed %s version %llu: links to it would stop working. Publish under another name, or say --replace-key; if "
+		"it was you who signed it, `inetboot key --rotate` lets the links go on",
 		j->o->key, j->o->name, (unsigned long long)newest->manifest.version);
 }
 
@@ -242,31 +231,18 @@ static int same_content(const struct manifest *m, const struct manifest *old, st
 
 static int save_manifest(struct job *j, struct err *e)
 {
-	_cleanup_buf_ struct buf message = BUF_INIT(MANIFEST_MAX), file = BUF_INIT(MANIFEST_MAX),
-				 pub = BUF_INIT(4096);
-	_cleanup_free_ char *numbered = NULL, *plain = NULL, *key = NULL;
+	_cleanup_buf_ struct buf message = BUF_INIT(MANIFEST_MAX);
 	const struct manifest *m = &j->manifest;
-	char comment[LINK_NAME_MAX + 64];
+	_cleanup_free_ char *numbered = layout_manifest(m->name, m->version), *plain = layout_manifest(m->name, 0);
+	char comment[SIGNER_COMMENT_MAX];
 	int r = manifest_encode(m, &message, e);
 
-	snprintf(comment, sizeof(comment), "inetboot manifest of %s version %llu", m->name,
-		(unsigned long long)m->version);
+	signer_comment(comment, m->name, m->version);
 	if (!r)
-		r = signature_sign(&j->secret, comment, message.data, message.len, &file, e);
-	if (r < 0)
-		return r;
-	snprintf(comment, sizeof(comment), "inetboot key of %s", m->name);
-	if (public_key_file(&j->public, comment, &pub) < 0)
-		return err_set(e, -ENOMEM, "no memory for the public key");
-	numbered = file_path("%s/manifest.%llu", m->name, (unsigned long long)m->version);
-	plain = file_path("%s/manifest", m->name);
-	key = file_path("%s/key.pub", m->name);
-	if (!numbered || !plain || !key)
-		return err_set(e, -ENOMEM, "no memory for a path");
-	r = file_save(j->store.fd, numbered, file.data, file.len, FILE_SYNC | FILE_EXCLUSIVE, e);
+		r = signer_save(&j->signer, &j->store, numbered, comment, message.data, message.len, FILE_EXCLUSIVE, e);
 	if (!r)
-		r = file_save(j->store.fd, key, pub.data, pub.len, FILE_SYNC, e);
-	return r < 0 ? r : file_save(j->store.fd, plain, file.data, file.len, FILE_SYNC, e);
+		r = signer_save_public(&j->signer, &j->store, m->name, e);
+	return r < 0 ? r : signer_save(&j->signer, &j->store, plain, comment, message.data, message.len, 0, e);
 }
 
 /* With the image's lock held. */
@@ -354,7 +330,7 @@ static int run(struct job *j, struct publish_result *out, struct err *e)
 		return r;
 	if (catalogue_write(&j->store, &why) < 0) /* the image is published all the same */
 		log_warning("the catalogue is out of date: %s", why.text);
-	out->link = link_format(base, j->o->name, 0, &j->public);
+	out->link = link_format(base, j->o->name, 0, &j->signer.public);
 	out->size = j->manifest.image.size;
 	out->chunks = j->manifest.chunks;
 	memcpy(out->filesystem, j->manifest.filesystem, sizeof(out->filesystem));
@@ -371,7 +347,7 @@ int publish_image(const struct publish_options *o, struct publish_result *out, s
 	*out = (struct publish_result){0};
 	r = check_options(o, e);
 	if (!r)
-		r = load_key(&j, e);
+		r = signer_load(&j.signer, o->key, e);
 	if (!r)
 		r = store_open_publish(&j.store, o->store, o->name, e);
 	if (r < 0)
@@ -379,7 +355,7 @@ int publish_image(const struct publish_options *o, struct publish_result *out, s
 	r = run(&j, out, e);
 	block_writer_free(j.writer);
 	manifest_free(&j.manifest);
-	explicit_bzero(&j.secret, sizeof(j.secret));
+	signer_wipe(&j.signer);
 	store_close(&j.store);
 	return r;
 }

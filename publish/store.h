@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "format/manifest.h"
 #include "format/signature.h"
@@ -84,8 +85,17 @@ int store_versions(struct store *s, const char *name, versions_bad bad, void *co
 	struct versions *out, struct err *e);
 void versions_free(struct versions *v);
 
-/* The image's newest version in a list that holds one image only, or NULL. */
+/* The image's newest version in a list that holds one image only, or NULL; and what the file `manifest` says, which is another one after
+ * a rollback by hand or an interrupted publish. */
 const struct version *versions_newest(const struct versions *v);
+const struct version *versions_current(const struct versions *v);
+
+/* Loads a signed file into data and checks it by the key (NULL: its shape only). The message points into data. -EKEYREJECTED. */
+int store_open_signed(struct store *s, const char *file, const struct public_key *key, struct buf *data, const char **message,
+	size_t *len, struct err *e);
+
+/* Loads the manifest in such a file. */
+int store_load_manifest(struct store *s, const char *file, const struct public_key *key, struct manifest *out, struct err *e);
 
 /* Is the manifest file signed by this key? 1, 0, or -errno. */
 int store_signed_by(struct store *s, const char *file, const struct public_key *key, struct err *e);

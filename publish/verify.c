@@ -15,6 +15,7 @@
 #include "format/block.h"
 #include "publish/block_files.h"
 #include "publish/hash_set.h"
+#include "publish/key_files.h"
 #include "publish/pipeline.h"
 #include "publish/store.h"
 #include "publish/tree.h"
@@ -229,7 +230,13 @@ static int run(struct verify *v, unsigned jobs, struct err *e)
 
 	v->out->manifests = v->versions.count + v->out->bad_manifests;
 	for (size_t i = 0; !r && i < v->versions.count; i++) {
-		check_signature(v, &v->versions.list[i]);
+		const struct version *at = &v->versions.list[i];
+
+		check_signature(v, at);
+		if (at->newest)
+			r = key_files_verify(&v->store, at->manifest.name, &v->versions, on_bad_manifest, v, e);
+		if (r < 0)
+			break;
 		r = walk_all(v->store.fd, &v->versions.list[i].manifest, &visitor, e);
 	}
 	if (r < 0)

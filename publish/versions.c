@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "format/layout.h"
 
 #define VERSIONS_MAX (1u << 20) /* manifests in one store: bounds the list, far above any use */
 
@@ -23,18 +24,28 @@ void versions_free(struct versions *v)
 	*v = (struct versions){0};
 }
 
-static int load_manifest(struct store *s, const char *file, struct manifest *out, struct err *e)
+int store_open_signed(struct store *s, const char *file, const struct public_key *key, struct buf *data, const char **message,
+	size_t *len, struct err *e)
+{
+	int r = file_load_plain(s->fd, file, data, e);
+
+	return r < 0 ? r : signature_open(key, (const char *)data->data, data->len, message, len, e);
+}
+
+int store_load_manifest(struct store *s, const char *file, const struct public_key *key, struct manifest *out, struct err *e)
 {
 	_cleanup_buf_ struct buf data = BUF_INIT(MANIFEST_MAX);
 	const char *message;
 	size_t len;
-	int r = file_load_plain(s->fd, file, &data, e);
+	int r = store_open_signed(s, file, key, &data, &message, &len, e);
 
 	if (!r)
-		r = signature_open(NULL, (const char *)data.data, data.len, &message, &len, e);
-	if (!r)
 		r = manifest_parse(out, message, len, e);
-	return r < 0 ? err_add(e, "%s/%s", s->path, file) : 0;
+	if (r < 0) {
+		err_add(e, "%s/%s", s->path, file);
+		return r;
+	}
+	return 0;
 }
 
 struct search {
@@ -48,7 +59,7 @@ struct search {
 static int load_version(
 	struct store *s, const char *name, uint64_t number, struct version *v, struct err *e)
 {
-	int r = load_manifest(s, v->file, &v->manifest, e);
+	int r = store_load_manifest(s, v->file, NULL, &v->manifest, e);
 
 	if (r < 0)
 		return r;
@@ -195,16 +206,21 @@ const struct version *versions_newest(const struct versions *v)
 	return v->count ? &v->list[v->count - 1] : NULL;
 }
 
+const struct version *versions_current(const struct versions *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (v->list[i].newest)
+			return &v->list[i];
+	return NULL;
+}
+
 int store_signed_by(struct store *s, const char *file, const struct public_key *key, struct err *e)
 {
 	_cleanup_buf_ struct buf data = BUF_INIT(MANIFEST_MAX);
 	const char *message;
 	size_t len;
-	int r = file_load_plain(s->fd, file, &data, e);
+	int r = store_open_signed(s, file, key, &data, &message, &len, e);
 
-	if (r < 0)
-		return r;
-	r = signature_open(key, (const char *)data.data, data.len, &message, &len, e);
 	if (r == -EKEYREJECTED)
 		return 0;
 	return r < 0 ? r : 1;
@@ -212,7 +228,7 @@ int store_signed_by(struct store *s, const char *file, const struct public_key *
 
 int store_image_key(struct store *s, const char *name, struct public_key *out, struct err *e)
 {
-	_cleanup_free_ char *path = file_path("%s/key.pub", name);
+	_cleanup_free_ char *path = layout_public_key(name);
 	_cleanup_buf_ struct buf text = BUF_INIT(4096);
 	int r = path ? file_load_plain(s->fd, path, &text, e) : -ENOMEM;
 
