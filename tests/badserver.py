@@ -149,7 +149,7 @@ class Server:
         self.keep_log, self.faults, self.sent = not options.no_log, {}, 0
         self.now, self.most = 0, 0
         self.start = time.monotonic()
-        self.changed = False
+        self.changed = self.away = False
         self.tls = None
         if options.cert:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -186,6 +186,7 @@ class Server:
     def go_away(self, seconds):
         with self.lock:
             old = self.listener
+            self.away = True
             sockets = list(self.open_sockets)
         # shutdown() wakes the thread that sits in accept(): only then does the kernel let go of the port.
         try:
@@ -196,6 +197,7 @@ class Server:
         for s in sockets:
             reset(s)
         time.sleep(seconds)
+        self.away = False
         self.listener = self.listen()
 
     def serve(self, s):
@@ -203,6 +205,9 @@ class Server:
             self.connections += 1
             number = self.connections
             self.open_sockets.add(s)
+            away = self.away
+        if away:  # accepted just before the listener went
+            reset(s)
         raw, first = s, True
         try:
             s.settimeout(600)
