@@ -129,12 +129,13 @@ static void ended(struct http *h, struct http_transfer *t, CURLcode code)
 
 static struct http_transfer *admit(struct http *h)
 {
-	struct http_transfer *t = NULL;
+	struct http_transfer *t;
 	struct transfer_list *from = &h->demanded;
 
 	pthread_mutex_lock(&h->lock);
-	if (h->in_flight < h->in_flight_max)
-		t = TAILQ_FIRST(from);
+	t = TAILQ_FIRST(from); /* urgent ones stand in front */
+	if (t && !t->rq.urgent && h->in_flight >= h->in_flight_max)
+		t = NULL;
 	if (!t && h->in_flight < h->in_flight_max * (HTTP_IN_FLIGHT - HTTP_DEMAND_SLOTS) / HTTP_IN_FLIGHT) {
 		from = &h->background;
 		t = TAILQ_FIRST(from);
@@ -387,7 +388,9 @@ int http_start(struct http *h, const struct http_request *rq, struct http_transf
 	t->http = h;
 	pthread_mutex_lock(&h->lock);
 	canceled = h->canceled;
-	if (!canceled)
+	if (!canceled && rq->urgent)
+		TAILQ_INSERT_HEAD(&h->demanded, t, link);
+	else if (!canceled)
 		TAILQ_INSERT_TAIL(rq->background ? &h->background : &h->demanded, t, link);
 	pthread_mutex_unlock(&h->lock);
 	if (canceled) {
@@ -431,6 +434,12 @@ struct http_answer *http_answer(struct http_transfer *t)
 	return &t->answer;
 }
 
+struct http_progress http_progress(struct http_transfer *t)
+{
+	return (struct http_progress){
+		.begun_us = t->begun_us, .sent_us = t->sent_us, .received = t->received, .length = t->length};
+}
+
 void http_finish(struct http_transfer *t)
 {
 	struct http *h;
@@ -444,7 +453,7 @@ void http_finish(struct http_transfer *t)
 	if (running)
 		t->abandoned = true;
 	else if (t->state == TRANSFER_QUEUED)
-		TAILQ_REMOVE(t->rq.background ? &h->background : &h->demanded, t, link);
+		TAILQ_REMOVE(t->rq.background && !t->rq.urgent ? &h->background : &h->demanded, t, link);
 	pthread_mutex_unlock(&h->lock);
 	if (running)
 		curl_multi_wakeup(h->multi);

@@ -53,6 +53,7 @@ struct http_request {
 	bool background;
 	bool revalidate;     /* asks caches on the way to look at the origin */
 	bool new_connection; /* not one that may be dead */
+	bool urgent;	     /* starts at once, whatever else is in flight: the caller bounds their number */
 };
 
 enum http_outcome {
@@ -76,6 +77,7 @@ struct http_answer {
 	uint64_t total; /* bytes of the whole resource */
 	struct buf body;
 	uint64_t received;   /* body bytes that came, those thrown away included */
+	uint64_t connect_us; /* begun to request sent: finding the name, connecting, the TLS handshake; 0 where there was a connection */
 	uint64_t latency_us; /* request sent to first byte; 0 where none came */
 	uint64_t spent_us;   /* request sent to the end */
 	int version;         /* 10, 11, 20; 0 where not known */
@@ -94,6 +96,14 @@ int http_wait(
 /* The result of a transfer that http_wait() said to be done; owned by it, but the body may be taken
  * out (and zeroed). */
 struct http_answer *http_answer(struct http_transfer *t);
+
+struct http_progress {
+	uint64_t begun_us, sent_us; /* clock_us(); 0: not yet */
+	uint64_t received, length;  /* bytes of the body; length 0: not known (yet) */
+};
+
+/* How far it is, while it runs. */
+struct http_progress http_progress(struct http_transfer *t);
 
 /* Frees a transfer; one that runs still is cancelled. Never blocks. */
 void http_finish(struct http_transfer *t);

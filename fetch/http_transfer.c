@@ -85,6 +85,7 @@ static void judge(struct http_transfer *t)
 		return;
 	t->judged = true;
 	t->verdict = http_head_judge(h, &t->rq, t->answer.text);
+	t->length = t->verdict == HTTP_OK && h->has_length ? h->length : 0;
 	if (t->verdict == HTTP_OK && h->has_length)
 		buf_reserve(&t->answer.body,
 			h->length < t->answer.body.cap ? h->length : t->answer.body.cap);
@@ -96,6 +97,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 	size_t len = size * count;
 
 	t->answer.received += len;
+	t->received += len;
 	t->window_bytes += len;
 	if (!http_head_redirects(&t->head))
 		judge(t);
@@ -110,9 +112,12 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 static int on_send(void *context, char *to, char *from, int to_port, int from_port)
 {
 	struct http_transfer *t = context;
+	long connections = 0;
 
 	(void)to, (void)from, (void)to_port, (void)from_port;
 	t->sent_us = t->window_us = clock_us();
+	if (!curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connections) && connections)
+		t->answer.connect_us = t->sent_us - t->begun_us;
 	t->window_bytes = 0;
 	return CURL_PREREQFUNC_OK;
 }
@@ -224,7 +229,7 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	t->judged = t->over = t->dropped = false;
 	t->answer.text[0] = t->error[0] = 0;
 	t->answer.body.len = 0;
-	t->answer.latency_us = t->sent_us = t->window_bytes = 0;
+	t->answer.latency_us = t->answer.connect_us = t->sent_us = t->window_bytes = t->received = t->length = 0;
 	t->begun_us = clock_us();
 	curl_slist_free_all(t->headers);
 	t->headers = NULL;

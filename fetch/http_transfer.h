@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "fetch/http.h"
@@ -38,7 +39,7 @@ struct http_transfer {
 	struct http_head head;
 	bool judged, over, stalled, dropped;
 	enum http_outcome verdict; /* of the head, once judged */
-	uint64_t begun_us, sent_us;
+	_Atomic uint64_t begun_us, sent_us, received, length; /* for http_progress() others may read these */
 	uint64_t window_us, window_bytes; /* a period over which the speed is measured */
 	char error[CURL_ERROR_SIZE];
 };

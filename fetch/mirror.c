@@ -60,12 +60,27 @@ void mirror_free(struct mirror *m)
 	free(m);
 }
 
+void mirror_begin(struct mirror *m, double bytes, uint64_t now_ms)
+{
+	m->in_flight++;
+	m->ahead += bytes;
+	m->asked_ms = now_ms;
+}
+
+void mirror_end(struct mirror *m, double bytes)
+{
+	m->in_flight--;
+	m->ahead = m->in_flight ? m->ahead - bytes : 0;
+}
+
 static void note_failure(struct mirror *m, const struct http_answer *a, uint64_t now_ms)
 {
 	uint64_t wait_ms = a->retry_after_ms;
 
 	m->errors++;
 	snprintf(m->last_error, sizeof(m->last_error), "%s", a->text);
+	if (!m->failures)
+		m->demoted_ms = now_ms;
 	if (now_ms >= m->retry_at_ms) { /* transfers that fail together count once */
 		m->failures++;
 		m->retry_at_ms = now_ms + backoff_ms(m->failures);
@@ -76,36 +91,85 @@ static void note_failure(struct mirror *m, const struct http_answer *a, uint64_t
 		m->not_before_ms = now_ms + wait_ms;
 }
 
-bool mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now_ms)
+/* A first failure is nothing to talk about. */
+static unsigned news_of_failure(struct mirror *m, uint64_t now_ms)
 {
-	bool outage_ended;
+	if (m->told || m->failures < 2 || (m->told_ms && now_ms - m->told_ms < MIRROR_TELL_MS))
+		return 0;
+	m->told = true;
+	m->told_ms = now_ms;
+	return MIRROR_TELL_DEMOTED;
+}
+
+static unsigned news_of_success(struct mirror *m)
+{
+	unsigned news = m->told ? MIRROR_TELL_GOOD : 0;
+
+	m->told = false;
+	m->failures = 0;
+	m->retry_at_ms = 0;
+	return news;
+}
+
+static void note_times(struct mirror *m, const struct http_answer *a)
+{
+	if (a->latency_us)
+		estimate_first_byte(&m->estimate, (double)(a->connect_us + a->latency_us));
+	if (a->outcome == HTTP_OK || a->outcome == HTTP_NO_ANSWER)
+		estimate_body(&m->estimate, a->received, (double)(a->spent_us - a->latency_us), m->in_flight);
+}
+
+unsigned mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now_ms)
+{
+	bool fine = a->outcome == HTTP_OK || a->outcome == HTTP_MISSING || a->outcome == HTTP_STALE;
+	unsigned news = 0;
 
 	m->requests++;
 	m->bytes += a->received;
-	if (a->latency_us)
-		m->latency_us =
-			m->latency_us ? (m->latency_us * 7 + a->latency_us) / 8 : a->latency_us;
+	m->good += a->outcome == HTTP_OK;
+	m->not_found += a->outcome == HTTP_MISSING;
+	note_times(m, a);
+	estimate_useful(&m->estimate, a->outcome == HTTP_OK);
 	if (!a->status) {
 		if (!m->silent_since_ms)
 			m->silent_since_ms = now_ms;
-		note_failure(m, a, now_ms);
-		return false;
-	}
-	outage_ended = m->silent_since_ms && now_ms - m->silent_since_ms >= MIRROR_OUTAGE_MS;
-	m->silent_since_ms = 0;
-	if (a->outcome == HTTP_OK || a->outcome == HTTP_MISSING || a->outcome == HTTP_STALE) {
-		m->failures = 0;
-		m->retry_at_ms = 0;
 	} else {
-		note_failure(m, a, now_ms);
+		if (m->silent_since_ms && now_ms - m->silent_since_ms >= MIRROR_OUTAGE_MS)
+			news |= MIRROR_RETURNED;
+		m->silent_since_ms = 0;
 	}
-	return outage_ended;
+	if (fine)
+		return news | news_of_success(m);
+	note_failure(m, a, now_ms);
+	return news | news_of_failure(m, now_ms);
 }
 
-json_t *mirror_status(const struct mirror *m)
+void mirror_note_lost(struct mirror *m, double spent_us, uint64_t received)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:f}", "url", m->url, "requests",
-		(json_int_t)m->requests, "bytes", (json_int_t)m->bytes, "errors",
-		(json_int_t)m->errors, "last_error", m->last_error, "latency_ms",
-		(double)m->latency_us / 1000.0);
+	double latency_us = m->estimate.latency_us;
+
+	m->bytes += received;
+	if (received)
+		estimate_body(&m->estimate, received, spent_us > latency_us ? spent_us - latency_us : spent_us, m->in_flight);
+	else
+		estimate_first_byte(&m->estimate, spent_us);
+}
+
+static const char *state_name(const struct mirror *m, uint64_t now_ms)
+{
+	if (now_ms < m->not_before_ms)
+		return "waiting";
+	if (m->failures)
+		return "demoted";
+	return m->good + m->not_found ? "good" : "unknown";
+}
+
+json_t *mirror_status(const struct mirror *m, uint64_t all_good, uint64_t now_ms)
+{
+	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:s}", "url", m->url, "state", state_name(m, now_ms),
+		"share", all_good ? (double)m->good * 100 / (double)all_good : 0.0, "requests", (json_int_t)m->requests,
+		"bytes", (json_int_t)m->bytes, "errors", (json_int_t)m->errors, "not_found", (json_int_t)m->not_found,
+		"hedges", (json_int_t)m->hedges, "hedges_won", (json_int_t)m->hedges_won,
+		"latency_ms", m->estimate.latency_us / 1000, "latency_p95_ms", estimate_p95_us(&m->estimate) / 1000,
+		"bytes_per_s", (json_int_t)estimate_rate(&m->estimate), "last_error", m->last_error);
 }

@@ -11,6 +11,7 @@
 
 #define CONNECT_DEFAULT_MS 10000
 #define STALL_DEFAULT_MS 15000
+#define TYPICAL_BYTES (32 << 10) /* of a block, until one knows */
 
 _Static_assert(ORIGIN_IN_FLIGHT == HTTP_IN_FLIGHT && ORIGIN_REDIRECTS == HTTP_REDIRECTS,
 	"the limits are the loop's");
@@ -38,6 +39,8 @@ int origin_open(struct origin **out, const char *const *urls, size_t count,
 	if (!origin)
 		return err_set(e, -ENOMEM, "no memory for an origin");
 	origin->timeout_ms = o->timeout_ms;
+	origin->budget = (struct hedge_budget)HEDGE_BUDGET_INIT;
+	origin->typical_bytes = TYPICAL_BYTES;
 	pthread_mutex_init(&origin->lock, NULL);
 	clock_cond_init(&origin->wake);
 	for (size_t i = 0; i < count && !r; i++)
@@ -112,16 +115,20 @@ void origin_stats(struct origin *o, struct origin_stats *out)
 {
 	pthread_mutex_lock(&o->lock);
 	*out = o->stats;
+	out->hedge_budget = o->budget.requests;
 	pthread_mutex_unlock(&o->lock);
 }
 
 json_t *origin_status(struct origin *o)
 {
 	json_t *out = json_array();
+	uint64_t good = 0;
 
 	pthread_mutex_lock(&o->lock);
 	for (size_t i = 0; i < o->count; i++)
-		json_array_append_new(out, mirror_status(o->mirrors[i]));
+		good += o->mirrors[i]->good;
+	for (size_t i = 0; i < o->count; i++)
+		json_array_append_new(out, mirror_status(o->mirrors[i], good, clock_ms()));
 	pthread_mutex_unlock(&o->lock);
 	return out;
 }

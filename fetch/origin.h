@@ -1,7 +1,8 @@
 /* Where bytes come from over HTTP: a set of mirrors that hold the same content, with the policy of what to do when one fails.
  *
- * One request is a blocking call in the caller's thread: it picks a mirror, lets the event loop (http.h) transfer, checks the
- * answer, and on failure goes on with the next mirror or, after a jittered backoff (or the server's Retry-After), again:
+ * One request is a blocking call in the caller's thread: it picks the mirror where it is expected to finish first, lets the event
+ * loop (http.h) transfer, checks the answer, and on failure goes on with the next mirror or, after a jittered backoff (or the server's
+ * Retry-After), again:
  *
  *	no connection, DNS, time-out, reset, 408, 429, 5xx	the network or server is gone: tried again until `timeout_ms`
  *								(0: for ever: a root disk waits), with one log line when
@@ -9,7 +10,9 @@
  *	404, 403, 401, 410, 416, other 4xx, redirect loops,	the mirror does not have it or gives wrong bytes: every mirror
  *	wrong length, refused by `check`			is asked up to ORIGIN_BAD_TRIES times, then the call fails
  *
- * A mirror that failed is asked last until its backoff has passed. Any thread may call; requests run concurrently. */
+ * A mirror that failed is asked last until its backoff has passed; a 404 says nothing about other files. A demanded request that is later than
+ * 95 % of its mirror's answers is asked of a second mirror as well, within a budget of 5 % more requests and bytes. Any thread may call;
+ * requests run concurrently. */
 #ifndef FETCH_ORIGIN_H
 #define FETCH_ORIGIN_H
 
@@ -93,10 +96,21 @@ struct origin_stats {
 	uint64_t retries;  /* requests asked again after a failure */
 	uint64_t bad;	   /* answers refused: wrong length, wrong bytes */
 	uint64_t gone;	   /* requests that wait now because no mirror answers */
+	uint64_t hedges;   /* late requests that were asked of a second mirror */
+	uint64_t hedge_bytes; /* bytes of answers that were not used because the other mirror was faster */
+	double hedge_budget;  /* how many such requests would be allowed now */
 };
 void origin_stats(struct origin *o, struct origin_stats *out);
 
-/* A JSON array, one object a mirror: url, requests, bytes, errors, last_error, latency_ms. New reference. */
+/* A JSON array, one object a mirror. New reference.
+ *
+ *	url, state		"good", "demoted" (it failed: others are asked first), "waiting" (it asked for it), "unknown" (no answer yet)
+ *	share			percent of all good answers
+ *	requests, bytes		answered or failed transfers; body bytes received
+ *	errors, not_found	answers that were none or wrong; 404 (no fault: a mirror need not have all)
+ *	hedges, hedges_won	late requests to others that it was asked as well; how often its answer came first
+ *	latency_ms, latency_p95_ms, bytes_per_s		moving estimates; 0: not known
+ *	last_error		text, "" where none */
 json_t *origin_status(struct origin *o);
 
 /* Cancels, ends the loop, frees. No request may be running any more in another thread except ones that return soon

@@ -1,34 +1,83 @@
 /* One request, answered by one mirror: origin_get() of origin.h.
  *
- * It goes in rounds. In a round every mirror that is still of use is asked once, those that work before those that failed lately, none
- * before the time it named in Retry-After. The first accepted answer ends the quest; it fails when no mirror is of use any more.
- * Between rounds it pauses (backoff.h), and ends the pause early when a mirror returns from an outage. */
+ * It goes in rounds. In a round every mirror that is still of use is asked once, the one where the answer is expected first before the
+ * others (choice.h), none before the time it named in Retry-After. The first accepted answer ends the quest; it fails when no mirror is of use
+ * any more. Between rounds it pauses (backoff.h), and ends the pause early when a mirror returns from an outage.
+ *
+ * While it waits for a mirror it looks at times how far that is (hedge.h). One that is late is asked of a second mirror too, where
+ * somebody waits for the answer, the budget has something left, and the second is expected to be faster than what is left to wait. One that is
+ * much too late is given up, and its mirror demoted, as long as another mirror works: that costs no budget. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "fetch/backoff.h"
+#include "fetch/choice.h"
 #include "fetch/quest.h"
 
-/* The next mirror of this round, or -1. */
-static int next_mirror(struct quest *q, unsigned round)
+#define LOOK_MS 20	/* at least between looks at how far an answer is */
+#define LOOK_LATE_MS 100 /* between looks at one that is late already: a budget or a mirror may come back */
+#define LOOK_MOST_MS 1000
+
+struct pursuit {
+	struct quest quest;
+	unsigned round; /* from 1 on */
+	unsigned given_up;
+	struct query asked[2]; /* the second one: a hedge */
+	size_t running;
+};
+
+/* ---- the choice ---- */
+
+static bool asked_in_round(const void *context, size_t i)
 {
-	struct origin *o = q->origin;
-	uint64_t now = clock_ms();
-	int best = -1;
+	const struct pursuit *p = context;
+
+	return p->quest.attempts[i].used_up || p->quest.attempts[i].round == p->round;
+}
+
+static bool running_or_useless(const void *context, size_t i)
+{
+	const struct pursuit *p = context;
+
+	for (size_t k = 0; k < p->running; k++)
+		if (p->asked[k].mirror == i)
+			return true;
+	return p->quest.attempts[i].used_up;
+}
+
+/* Call with the lock held. */
+static struct choice choice_of(const struct pursuit *p, bool (*excluded)(const void *context, size_t i))
+{
+	const struct origin *o = p->quest.origin;
+	const struct origin_request *rq = p->quest.rq;
+
+	return (struct choice){
+		.mirrors = o->mirrors,
+		.count = o->count,
+		.excluded = excluded,
+		.context = p,
+		.bytes = quest_expected_bytes(o, rq),
+		.background = rq->background,
+		.now_ms = clock_ms(),
+	};
+}
+
+/* The next mirror of this round, or -1. */
+static int next_mirror(struct pursuit *p)
+{
+	struct origin *o = p->quest.origin;
+	struct choice c;
+	int i;
 
 	pthread_mutex_lock(&o->lock);
-	for (size_t i = 0; i < o->count; i++) {
-		const struct mirror *m = o->mirrors[i];
-
-		if (q->attempts[i].used_up || q->attempts[i].round == round || now < m->not_before_ms)
-			continue;
-		if (best < 0 || (now < o->mirrors[best]->retry_at_ms && now >= m->retry_at_ms))
-			best = (int)i;
-	}
+	c = choice_of(p, asked_in_round);
+	i = choice_best(&c);
 	pthread_mutex_unlock(&o->lock);
-	return best;
+	return i;
 }
+
+/* ---- pauses ---- */
 
 /* When a mirror of use may be asked again, not before `earliest`. */
 static uint64_t next_time(struct quest *q, uint64_t earliest)
@@ -64,6 +113,130 @@ static int pause_quest(struct quest *q, unsigned round)
 	return r;
 }
 
+/* ---- late answers ---- */
+
+struct lateness { /* of one query, in µs */
+	double spent, late, patience, remaining;
+};
+
+static bool measure(struct pursuit *p, const struct query *x, struct lateness *l)
+{
+	struct origin *o = p->quest.origin;
+	struct hedge_progress progress;
+
+	if (!quest_progress(x, &progress))
+		return false;
+	pthread_mutex_lock(&o->lock);
+	l->late = hedge_late_us(&o->mirrors[x->mirror]->estimate, x->body_us, &progress);
+	pthread_mutex_unlock(&o->lock);
+	l->spent = progress.spent_us;
+	l->patience = hedge_patience_us(l->late, p->given_up);
+	l->remaining = hedge_remaining_us(&progress);
+	return true;
+}
+
+/* Another mirror that is expected to answer in less than `within_us`, or -1. */
+static int faster_mirror(struct pursuit *p, double within_us, bool probes)
+{
+	struct origin *o = p->quest.origin;
+	struct choice c = choice_of(p, running_or_useless);
+	int i = probes ? choice_best(&c) : choice_second(&c);
+	const struct mirror *m = i < 0 ? NULL : o->mirrors[i];
+
+	if (!m || choice_time_us(m, c.bytes) >= within_us)
+		return -1;
+	/* One that failed counts as soon as it may be asked again. */
+	return m->failures && (m->in_flight || c.now_ms < m->retry_at_ms) ? -1 : i;
+}
+
+static bool is_better_elsewhere(struct pursuit *p, double within_us)
+{
+	struct origin *o = p->quest.origin;
+	bool is;
+
+	pthread_mutex_lock(&o->lock);
+	is = faster_mirror(p, within_us, true) >= 0;
+	pthread_mutex_unlock(&o->lock);
+	return is;
+}
+
+/* The mirror for a hedge, which has been paid then, or -1. */
+static int hedge_mirror(struct pursuit *p, double within_us)
+{
+	struct origin *o = p->quest.origin;
+	int i = -1;
+
+	pthread_mutex_lock(&o->lock);
+	if (o->hedging < HEDGES_IN_FLIGHT)
+		i = faster_mirror(p, within_us, false);
+	if (i >= 0 && !hedge_take(&o->budget, quest_expected_bytes(o, p->quest.rq)))
+		i = -1;
+	o->hedging += i >= 0;
+	pthread_mutex_unlock(&o->lock);
+	return i;
+}
+
+static bool is_alone(struct origin *o)
+{
+	bool alone;
+
+	pthread_mutex_lock(&o->lock);
+	alone = o->count == 1;
+	pthread_mutex_unlock(&o->lock);
+	return alone;
+}
+
+static void forget(struct pursuit *p, size_t k)
+{
+	p->running--;
+	if (!k)
+		p->asked[0] = p->asked[1];
+}
+
+static int ask(struct pursuit *p, size_t i, bool hedge)
+{
+	int r = quest_ask(&p->quest, i, hedge, &p->asked[p->running]);
+
+	p->quest.attempts[i].round = p->round;
+	p->running += !r;
+	return r;
+}
+
+/* Looks at what is running; *look_ms: when to look again. */
+static int look(struct pursuit *p, uint64_t *look_ms)
+{
+	double next_us = LOOK_MOST_MS * 1e3;
+	struct lateness l;
+
+	*look_ms = 0;
+	if (is_alone(p->quest.origin))
+		return 0;
+	for (size_t k = 0; k < p->running; k++) {
+		if (!measure(p, &p->asked[k], &l)) {
+			next_us = LOOK_MS * 1e3;
+			continue;
+		}
+		if (l.spent >= l.patience && is_better_elsewhere(p, l.remaining)) {
+			quest_drop_late(&p->quest, &p->asked[k]);
+			forget(p, k);
+			p->given_up++;
+			return 0;
+		}
+		if (l.spent >= l.late && p->running == 1 && !p->quest.rq->background) {
+			int i = hedge_mirror(p, l.remaining);
+
+			if (i >= 0)
+				return ask(p, (size_t)i, true);
+		}
+		l.spent = l.spent < l.late ? l.late - l.spent : LOOK_LATE_MS * 1e3;
+		next_us = l.spent < next_us ? l.spent : next_us;
+	}
+	*look_ms = clock_ms() + (next_us < LOOK_MS * 1e3 ? LOOK_MS : (uint64_t)(next_us / 1e3) + 1);
+	return 0;
+}
+
+/* ---- answers ---- */
+
 static void check_body(struct quest *q, struct http_answer *a)
 {
 	struct err why = ERR_INIT;
@@ -77,64 +250,83 @@ static void check_body(struct quest *q, struct http_answer *a)
 }
 
 /* 1: a good answer; 0: none, go on; or an error that ends the quest. */
-static int ask(struct quest *q, size_t i, struct origin_answer *out)
+static int take_answer(struct pursuit *p, size_t k, struct origin_answer *out)
 {
-	struct http_transfer *t;
-	struct http_answer *a;
-	int r = quest_ask(q, i, &t);
+	struct quest *q = &p->quest;
+	struct query *x = &p->asked[k];
+	struct http_answer *a = http_answer(x->transfer);
+	enum http_outcome outcome;
 
-	if (r < 0)
-		return r;
-	r = http_wait(q->origin->http, &t, 1, q->deadline_ms);
-	a = http_answer(t);
-	if (!r && a->outcome == HTTP_CANCELED)
-		r = -ECANCELED;
-	if (!r) {
-		check_body(q, a);
-		quest_note(q, i, a);
-		if (a->outcome == HTTP_OK)
-			quest_take(q, i, a, out);
-		r = a->outcome == HTTP_OK ? 1 : a->outcome == HTTP_STALE ? -ESTALE : 0;
-	}
-	http_finish(t);
-	return r;
+	if (a->outcome == HTTP_CANCELED)
+		return -ECANCELED;
+	check_body(q, a);
+	outcome = a->outcome;
+	if (outcome == HTTP_OK)
+		quest_take(q, x->mirror, a, out);
+	quest_note(q, x, a);
+	forget(p, k);
+	return outcome == HTTP_OK ? 1 : outcome == HTTP_STALE ? -ESTALE : 0;
 }
 
-/* The number of the mirror that answered, or an error. */
-static int pursue(struct quest *q, struct origin_answer *out, struct err *e)
+/* Waits for an answer, or until it is time to look at those that have not come. */
+static int wait_for_one(struct pursuit *p, struct origin_answer *out)
 {
-	unsigned round = 1;
+	struct http_transfer *running[2];
+	uint64_t deadline_ms = p->quest.deadline_ms, look_ms = 0;
+	size_t before = p->running;
+	int found = look(p, &look_ms);
 
-	for (;;) {
-		int i = next_mirror(q, round), r;
+	if (found < 0 || p->running != before)
+		return found;
+	for (size_t k = 0; k < p->running; k++)
+		running[k] = p->asked[k].transfer;
+	found = http_wait(p->quest.origin->http, running, p->running, !look_ms || (deadline_ms && deadline_ms < look_ms) ? deadline_ms : look_ms);
+	if (found >= 0)
+		return take_answer(p, (size_t)found, out);
+	return deadline_ms && clock_ms() >= deadline_ms ? -ETIMEDOUT : 0;
+}
 
-		if (i < 0 && !quest_has_hope(q))
-			return quest_fail(q, 0, e);
-		if (i < 0 && q->rq->once)
-			return quest_fail(q, quest_is_silent(q) ? -EHOSTUNREACH : 0, e);
-		if (i < 0) {
-			r = pause_quest(q, round++);
-		} else {
-			q->attempts[i].round = round;
-			r = ask(q, (size_t)i, out);
-		}
+/* Asks the next mirror, or pauses. */
+static int go_on(struct pursuit *p)
+{
+	struct quest *q = &p->quest;
+	int i = next_mirror(p);
+
+	if (i < 0 && !quest_has_hope(q))
+		return -ENOENT;
+	if (i < 0 && q->rq->once)
+		return quest_is_silent(q) ? -EHOSTUNREACH : -ENOENT;
+	if (i < 0)
+		return pause_quest(q, p->round++);
+	return ask(p, (size_t)i, false);
+}
+
+static int pursue(struct pursuit *p, struct origin_answer *out, struct err *e)
+{
+	int r;
+
+	do
+		r = p->running ? wait_for_one(p, out) : go_on(p);
+	while (!r);
+	for (size_t k = 0; k < p->running; k++) {
 		if (r > 0)
-			return i;
-		if (r < 0)
-			return quest_fail(q, r, e);
+			quest_drop_lost(&p->quest, &p->asked[k]);
+		else
+			quest_drop(&p->quest, &p->asked[k]);
 	}
+	return r < 0 ? quest_fail(&p->quest, r == -ENOENT ? 0 : r, e) : 0;
 }
 
 int origin_get(struct origin *o, const struct origin_request *rq, struct origin_answer *out, struct err *e)
 {
-	struct quest q;
+	struct pursuit p = {.round = 1};
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	r = quest_begin(&q, o, rq, e);
+	r = quest_begin(&p.quest, o, rq, e);
 	if (r < 0)
 		return r;
-	r = pursue(&q, out, e);
-	quest_end(&q, r);
-	return r < 0 ? r : 0;
+	r = pursue(&p, out, e);
+	quest_end(&p.quest, out->mirror);
+	return r;
 }

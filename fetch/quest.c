@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "fetch/trouble.h"
 
 #define SHORT_TRIES 8 /* about 12 s with the pauses between them */
@@ -43,15 +44,15 @@ int quest_begin(struct quest *q, struct origin *o, const struct origin_request *
 	return r < 0 ? err_set(e, r, "%s: canceled", o->mirrors[0]->url) : 0;
 }
 
-void quest_end(struct quest *q, int answered)
+void quest_end(struct quest *q, const char *answered)
 {
 	struct origin *o = q->origin;
 
 	pthread_mutex_lock(&o->lock);
 	o->stats.gone -= q->gone;
 	pthread_mutex_unlock(&o->lock);
-	if (answered >= 0)
-		trouble_tell_end(o, o->mirrors[answered]->url);
+	if (answered)
+		trouble_tell_end(o, answered);
 	for (size_t i = 0; i < MIRRORS_MAX; i++)
 		free(q->attempts[i].text);
 	pthread_mutex_lock(&o->lock);
@@ -62,7 +63,43 @@ void quest_end(struct quest *q, int answered)
 
 /* ---- asking one mirror ---- */
 
-int quest_ask(struct quest *q, size_t i, struct http_transfer **out)
+double quest_expected_bytes(const struct origin *o, const struct origin_request *rq)
+{
+	if (rq->len)
+		return (double)rq->len;
+	return rq->max && (double)rq->max < o->typical_bytes ? (double)rq->max : o->typical_bytes;
+}
+
+static void begin(struct quest *q, struct query *x)
+{
+	struct origin *o = q->origin;
+	struct mirror *m = o->mirrors[x->mirror];
+
+	pthread_mutex_lock(&o->lock);
+	x->bytes = quest_expected_bytes(o, q->rq);
+	x->body_us = estimate_body_us(&m->estimate, m->ahead + x->bytes);
+	mirror_begin(m, x->bytes, clock_ms());
+	o->stats.retries += q->tries && !x->hedge;
+	o->stats.hedges += x->hedge;
+	m->hedges += x->hedge;
+	pthread_mutex_unlock(&o->lock);
+	q->tries++;
+}
+
+/* Call with the lock held. */
+static void end(struct quest *q, struct query *x)
+{
+	mirror_end(q->origin->mirrors[x->mirror], x->bytes);
+	q->origin->hedging -= x->hedge;
+}
+
+static void finish(struct query *x)
+{
+	http_finish(x->transfer);
+	x->transfer = NULL;
+}
+
+int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out)
 {
 	struct origin *o = q->origin;
 	const struct origin_request *rq = q->rq;
@@ -78,16 +115,19 @@ int quest_ask(struct quest *q, size_t i, struct http_transfer **out)
 		.background = rq->background,
 		.revalidate = rq->fresh || before->wrong, /* a proxy may hold wrong bytes */
 		.new_connection = before->text,		  /* what failed may be the connection */
+		.urgent = hedge,
 	};
+	int r;
 
-	if (!url)
-		return -ENOMEM;
-	if (q->tries++) {
+	*out = (struct query){.mirror = i, .hedge = hedge};
+	begin(q, out);
+	r = url ? http_start(o->http, &hr, &out->transfer) : -ENOMEM;
+	if (r < 0) {
 		pthread_mutex_lock(&o->lock);
-		o->stats.retries++;
+		end(q, out);
 		pthread_mutex_unlock(&o->lock);
 	}
-	return http_start(o->http, &hr, out);
+	return r;
 }
 
 void quest_refuse(struct http_answer *a, int code, const struct err *why)
@@ -96,11 +136,8 @@ void quest_refuse(struct http_answer *a, int code, const struct err *why)
 	snprintf(a->text, sizeof(a->text), "%.300s", why->text[0] ? why->text : strerror(-code));
 }
 
-void quest_note(struct quest *q, size_t i, const struct http_answer *a)
+static void note_attempt(struct quest *q, struct attempt *t, const struct http_answer *a)
 {
-	struct origin *o = q->origin;
-	struct attempt *t = &q->attempts[i];
-
 	t->outcome = a->outcome;
 	free(t->text);
 	t->text = strdup(a->outcome == HTTP_OK ? "" : a->text);
@@ -110,15 +147,116 @@ void quest_note(struct quest *q, size_t i, const struct http_answer *a)
 		     t->cut >= SHORT_TRIES;
 	if (a->outcome == HTTP_NO_ANSWER && !q->failing_since_ms)
 		q->failing_since_ms = clock_ms();
+}
+
+static void tell_news(const struct mirror *m, unsigned news, const char *text)
+{
+	if (news & MIRROR_TELL_DEMOTED)
+		log_info("mirror %s fails (%s): others are asked first until it is good again", m->url, text);
+	if (news & MIRROR_TELL_GOOD)
+		log_info("mirror %s is good again", m->url);
+}
+
+/* Takes in what an answer, or its absence, says about the mirror. */
+static void note_mirror(struct quest *q, struct query *x, const struct http_answer *a)
+{
+	struct origin *o = q->origin;
+	struct mirror *m = o->mirrors[x->mirror];
+	bool good = a->outcome == HTTP_OK, alone;
+	unsigned news;
+
 	pthread_mutex_lock(&o->lock);
 	o->stats.requests++;
 	o->stats.bytes += a->received;
 	o->stats.bad += a->outcome == HTTP_WRONG || a->outcome == HTTP_SHORT;
-	if (mirror_note(o->mirrors[i], a, clock_ms())) {
+	hedge_earn(&o->budget, !x->hedge, a->received);
+	m->hedges_won += x->hedge && good;
+	if (good && !q->rq->len)
+		o->typical_bytes += ((double)a->body.len - o->typical_bytes) / 8;
+	news = mirror_note(m, a, clock_ms());
+	end(q, x);
+	alone = o->count == 1; /* then what there is to tell is trouble */
+	if (news & MIRROR_RETURNED) {
 		o->outages_ended++;
 		pthread_cond_broadcast(&o->wake);
 	}
 	pthread_mutex_unlock(&o->lock);
+	if (!alone)
+		tell_news(m, news, a->text);
+}
+
+void quest_note(struct quest *q, struct query *x, const struct http_answer *a)
+{
+	note_attempt(q, &q->attempts[x->mirror], a);
+	note_mirror(q, x, a);
+	finish(x);
+}
+
+bool quest_progress(const struct query *x, struct hedge_progress *p)
+{
+	struct http_progress at = http_progress(x->transfer);
+	uint64_t now_us = clock_us(), from_us = at.sent_us ? at.sent_us : at.begun_us;
+
+	*p = (struct hedge_progress){.connected = at.sent_us, .received = at.received, .length = at.length};
+	if (from_us && now_us > from_us)
+		p->spent_us = (double)(now_us - from_us);
+	return from_us;
+}
+
+void quest_drop(struct quest *q, struct query *x)
+{
+	if (!x->transfer)
+		return;
+	pthread_mutex_lock(&q->origin->lock);
+	end(q, x);
+	pthread_mutex_unlock(&q->origin->lock);
+	finish(x);
+}
+
+void quest_drop_slow(struct quest *q, struct query *x)
+{
+	struct origin *o = q->origin;
+	struct hedge_progress p;
+
+	if (!x->transfer)
+		return;
+	pthread_mutex_lock(&o->lock);
+	if (quest_progress(x, &p))
+		mirror_note_lost(o->mirrors[x->mirror], p.spent_us, p.received);
+	o->stats.bytes += p.received;
+	pthread_mutex_unlock(&o->lock);
+	quest_drop(q, x);
+}
+
+void quest_drop_lost(struct quest *q, struct query *x)
+{
+	struct origin *o = q->origin;
+	uint64_t received = http_progress(x->transfer).received;
+
+	pthread_mutex_lock(&o->lock);
+	o->stats.hedge_bytes += received;
+	hedge_pay(&o->budget, received);
+	hedge_earn(&o->budget, !x->hedge, 0);
+	pthread_mutex_unlock(&o->lock);
+	quest_drop_slow(q, x);
+}
+
+void quest_drop_late(struct quest *q, struct query *x)
+{
+	struct http_answer a = {.outcome = HTTP_NO_ANSWER};
+	struct hedge_progress p;
+
+	quest_progress(x, &p);
+	a.received = p.received;
+	a.spent_us = (uint64_t)p.spent_us;
+	if (p.received) {
+		a.status = 200;
+		snprintf(a.text, sizeof(a.text), "%" PRIu64 " bytes in %.1f s, too slow", p.received, p.spent_us / 1e6);
+	} else {
+		a.latency_us = a.spent_us;
+		snprintf(a.text, sizeof(a.text), "%s within %.1f s", p.connected ? "no answer" : "no connection", p.spent_us / 1e6);
+	}
+	quest_note(q, x, &a);
 }
 
 void quest_take(struct quest *q, size_t i, struct http_answer *a, struct origin_answer *out)

@@ -6,11 +6,13 @@
 
 #include <pthread.h>
 
+#include "fetch/hedge.h"
 #include "fetch/http.h"
 #include "fetch/mirror.h"
 #include "fetch/origin.h"
 
-#define MIRRORS_MAX 128 /* bounds what a manifest can make us ask */
+#define MIRRORS_MAX 128	   /* bounds what a manifest can make us ask */
+#define HEDGES_IN_FLIGHT 4 /* bounds the memory that they take */
 
 struct origin {
 	struct http *http;
@@ -25,7 +27,17 @@ struct origin {
 	bool canceled;
 	bool trouble; /* has been told */
 	uint64_t trouble_since_ms;
+	struct hedge_budget budget;
+	unsigned hedging;     /* second requests in flight, at most HEDGES_IN_FLIGHT */
+	double typical_bytes; /* of bodies whose length nobody knows before: a moving mean */
 	struct origin_stats stats;
+};
+
+struct query { /* one mirror is being asked */
+	struct http_transfer *transfer; /* NULL: none */
+	size_t mirror;
+	double bytes, body_us; /* that are expected */
+	bool hedge;
 };
 
 struct attempt { /* what one quest knows about one mirror */
@@ -49,14 +61,33 @@ struct quest {
 /* Checks the request. -EINVAL, -ECANCELED; after 0 the caller ends it with quest_end(). */
 int quest_begin(struct quest *q, struct origin *o, const struct origin_request *rq, struct err *e);
 
-/* answered: the mirror that gave what was wanted, or -1. */
-void quest_end(struct quest *q, int answered);
+/* answered: the URL of the mirror that gave what was wanted, or NULL. */
+void quest_end(struct quest *q, const char *answered);
 
-/* Starts to ask mirror i. -ENOMEM, -ECANCELED. */
-int quest_ask(struct quest *q, size_t i, struct http_transfer **out);
+/* How many bytes an answer will have, as far as one can say. Call with the lock held. */
+double quest_expected_bytes(const struct origin *o, const struct origin_request *rq);
 
-/* Takes in how that went, refusals included. */
-void quest_note(struct quest *q, size_t i, const struct http_answer *a);
+/* Starts to ask mirror i; as a hedge: besides another one that is late, which the caller has a place for (origin.hedging). -ENOMEM,
+ * -ECANCELED. */
+int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out);
+
+/* Takes in how that went, refusals included, and ends it. */
+void quest_note(struct quest *q, struct query *x, const struct http_answer *a);
+
+/* Ends one that nobody waits for any more, without blame. */
+void quest_drop(struct quest *q, struct query *x);
+
+/* The same where others were faster. */
+void quest_drop_slow(struct quest *q, struct query *x);
+
+/* The same for one of two that were asked for the same: the budget pays for its bytes. */
+void quest_drop_lost(struct quest *q, struct query *x);
+
+/* The same where it is so late that its mirror is held to have failed. */
+void quest_drop_late(struct quest *q, struct query *x);
+
+/* How far a query is. false: it has not begun yet. */
+bool quest_progress(const struct query *x, struct hedge_progress *p);
 
 /* Turns a good answer into one that was refused, with the reason. */
 void quest_refuse(struct http_answer *a, int code, const struct err *why);

@@ -13,8 +13,8 @@
 #define RACE_IN_FLIGHT 16
 
 struct racer { /* one mirror */
-	struct http_transfer *transfer; /* or NULL */
-	uint64_t due_ms;		/* when it may be asked again */
+	struct query query; /* its transfer NULL: none */
+	uint64_t due_ms;    /* when it may be asked again */
 	unsigned tries;
 };
 
@@ -39,7 +39,7 @@ static bool wanted(struct race *r, size_t i, uint64_t *due)
 	const struct racer *x = &r->racers[i];
 	struct origin *o = r->quest.origin;
 
-	if (x->transfer || r->quest.attempts[i].used_up || (x->tries && (r->accepted >= 0 || r->quest.rq->once)))
+	if (x->query.transfer || r->quest.attempts[i].used_up || (x->tries && (r->accepted >= 0 || r->quest.rq->once)))
 		return false;
 	pthread_mutex_lock(&o->lock);
 	*due = later(x->due_ms, o->mirrors[i]->not_before_ms);
@@ -66,7 +66,7 @@ static int start_due(struct race *r, uint64_t *next_ms)
 			*next_ms = *next_ms && *next_ms < due ? *next_ms : due;
 			continue;
 		}
-		code = quest_ask(&r->quest, i, &r->racers[i].transfer);
+		code = quest_ask(&r->quest, i, false, &r->racers[i].query);
 		r->racers[i].tries++;
 		r->running += !code;
 	}
@@ -89,23 +89,23 @@ static void judge_answer(struct race *r, size_t i, struct http_answer *a)
 static int take_answer(struct race *r, size_t i)
 {
 	struct racer *x = &r->racers[i];
-	struct http_answer *a = http_answer(x->transfer);
+	struct http_answer *a = http_answer(x->query.transfer);
 	int code = a->outcome == HTTP_CANCELED ? -ECANCELED : 0;
 
-	if (!code) {
-		if (a->outcome == HTTP_OK)
-			judge_answer(r, i, a);
-		quest_note(&r->quest, i, a);
-		x->due_ms = clock_ms() + backoff_ms(x->tries);
-		if (a->outcome == HTTP_OK && r->accepted < 0) {
-			r->accepted = (int)i;
-			r->end_ms = clock_ms() + r->grace_ms;
-		}
-	}
-	http_finish(x->transfer);
-	x->transfer = NULL;
 	r->running--;
-	return code;
+	if (code < 0) {
+		quest_drop(&r->quest, &x->query);
+		return code;
+	}
+	if (a->outcome == HTTP_OK)
+		judge_answer(r, i, a);
+	if (a->outcome == HTTP_OK && r->accepted < 0) {
+		r->accepted = (int)i;
+		r->end_ms = clock_ms() + r->grace_ms;
+	}
+	quest_note(&r->quest, &x->query, a);
+	x->due_ms = clock_ms() + backoff_ms(x->tries);
+	return 0;
 }
 
 /* Waits until one has answered, or for `until_ms` (0: without limit), and takes that in. */
@@ -116,8 +116,8 @@ static int wait_for_one(struct race *r, uint64_t until_ms)
 	int found;
 
 	for (size_t i = 0; i < r->count; i++) {
-		if (r->racers[i].transfer) {
-			running[n] = r->racers[i].transfer;
+		if (r->racers[i].query.transfer) {
+			running[n] = r->racers[i].query.transfer;
 			of[n++] = i;
 		}
 	}
@@ -178,7 +178,7 @@ int origin_race(struct origin *o, const struct origin_request *rq, origin_judge 
 		return code;
 	code = run(&r, e);
 	for (size_t i = 0; i < r.count; i++)
-		http_finish(r.racers[i].transfer);
-	quest_end(&r.quest, code < 0 ? -1 : r.accepted);
+		quest_drop_slow(&r.quest, &r.racers[i].query);
+	quest_end(&r.quest, code < 0 ? NULL : o->mirrors[r.accepted]->url);
 	return code;
 }
