@@ -187,6 +187,16 @@ static int sync_folder_of(int dirfd, const char *path)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+/* Makes a new name durable. One that must have been free goes again where that fails: the caller was told that it is not there. */
+static int sync_made(int dirfd, const char *path, unsigned flags)
+{
+	int r = sync_folder_of(dirfd, path);
+
+	if (r < 0 && flags & FILE_EXCLUSIVE)
+		unlinkat(dirfd, path, 0);
+	return r;
+}
+
 int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e)
 {
 	_cleanup_free_ char *temporary = NULL;
@@ -202,7 +212,7 @@ int file_save(int dirfd, const char *path, const void *data, size_t len, unsigne
 	if (r < 0)
 		unlinkat(dirfd, temporary, 0);
 	else if (flags & FILE_SYNC)
-		r = sync_folder_of(dirfd, path);
+		r = sync_made(dirfd, path, flags);
 	return r < 0 ? err_set(e, r, "cannot write %s: %s", path, strerror(-r)) : 0;
 }
 

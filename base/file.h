@@ -28,7 +28,8 @@ enum file_save_flags {
 	FILE_PRIVATE = 4,   /* mode 0600 instead of 0644 */
 };
 /* Writes a temporary file in path's folder and renames (or, with FILE_EXCLUSIVE, links) it to path: others see the old
- * content or the new one, never a part. The folder must exist. */
+ * content or the new one, never a part. The folder must exist. After an error with FILE_EXCLUSIVE there is no file. With others it may be
+ * the new one, where the last step failed: FILE_SYNC's look after its name. */
 int file_save(int dirfd, const char *path, const void *data, size_t len, unsigned flags, struct err *e);
 
 /* Is it the name of such a temporary file? One is left where its writer was killed. */
