@@ -1,4 +1,5 @@
 /* The program: finds the command and hands over. Options before the command are for all of them. */
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
@@ -98,6 +99,19 @@ static void open_standard_files(void)
 		close(fd);
 }
 
+/* What a command printed may be all that it was for: a full disk there is a failure. A reader that had enough is none. */
+static int finish(int status)
+{
+	struct err e = ERR_INIT;
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	if (errno == EPIPE || status)
+		return status;
+	err_errno(&e, "cannot write to standard output");
+	return cli_fail(&e);
+}
+
 int main(int argc, char **argv)
 {
 	enum log_level level = LOG_INFO;
@@ -144,7 +158,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < command_count; i++)
 		if (!strcmp(argv[at], commands[i].name))
-			return commands[i].run(argc - at, argv + at);
+			return finish(commands[i].run(argc - at, argv + at));
 	fprintf(stderr, "inetboot: there is no command %s\n", argv[at]);
 	print_help(stderr);
 	return EXIT_USAGE;

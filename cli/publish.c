@@ -255,10 +255,13 @@ static int run(const struct publish_options *o)
 int cmd_publish(int argc, char **argv)
 {
 	_cleanup_free_ struct publish_options *o = calloc(1, sizeof(*o));
+	struct err e = ERR_INIT;
 	int c, r;
 
-	if (!o)
-		return EXIT_FAILED;
+	if (!o) {
+		err_set(&e, -ENOMEM, "no memory for the options");
+		return cli_fail(&e);
+	}
 	o->level = PUBLISH_LEVEL_DEFAULT;
 	while ((c = getopt_long(argc, argv, "hn:k:l:j:", options, NULL)) != -1) {
 		if (c == 'h') {
