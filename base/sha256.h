@@ -14,7 +14,7 @@ struct hash {
 	uint8_t bytes[HASH_LEN];
 };
 
-/* Any thread. Cannot fail: a libcrypto that cannot hash ends the program. */
+/* Any thread. Cannot fail: a libcrypto that cannot hash for five seconds ends the program. */
 void hash_of(struct hash *out, const void *data, size_t len);
 
 static inline bool hash_equal(const struct hash *a, const struct hash *b)

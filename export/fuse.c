@@ -393,6 +393,10 @@ int fuse_export_run(struct fuse_export *x, struct err *e)
 	if (r < 0)
 		return err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	config = fuse_loop_cfg_create();
+	if (!config) {
+		pending_reads_close(&x->pending);
+		return err_set(e, -ENOMEM, "no memory for a mount");
+	}
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, THREADS);
 	fuse_loop_cfg_set_idle_threads(config, 8);
