@@ -26,10 +26,15 @@ static struct {
 
 void sandbox_add_path(struct sandbox_rules *rules, const char *path, enum sandbox_access access)
 {
-	char *copy = path && rules->path_count < SANDBOX_PATHS_MAX ? strdup(path) : NULL;
+	char *copy;
 
-	if (!copy)
+	if (!path || rules->path_count == SANDBOX_PATHS_MAX)
 		return;
+	copy = strdup(path);
+	if (!copy) {
+		rules->incomplete = true;
+		return;
+	}
 	rules->paths[rules->path_count].path = copy;
 	rules->paths[rules->path_count++].access = access;
 }
@@ -131,6 +136,8 @@ int sandbox_enter(const struct sandbox_rules *rules, struct err *e)
 		log_debug("no sandbox: INETBOOT_NO_SANDBOX is set");
 		return 0;
 	}
+	if (rules->incomplete)
+		return err_set(e, -ENOMEM, "no memory for the list of what this process may use");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(e, "cannot give up gaining privileges");
 	r = drop_capabilities(rules, &kept);

@@ -36,6 +36,7 @@ struct sandbox_rules { /* initialise with {0} */
 	bool network; /* may make sockets at all */
 	uint16_t ports[SANDBOX_PORTS_MAX]; /* to which TCP connections may be made */
 	size_t port_count;
+	bool incomplete; /* there was no memory for one of them: sandbox_enter() then fails, or a server could seem gone for ever */
 };
 
 /* Both take what does not fit, or a NULL path, as nothing to add: then less is allowed. A path need not exist; if it is a

@@ -14,11 +14,21 @@
  * could send us to everything that this machine may talk to. 53: long answers of name servers. */
 static const unsigned usual_ports[] = {53, 80, 443, 8080, 8443};
 
+static void add_port(struct sandbox_rules *rules, const char *url)
+{
+	int port = url_port(url);
+
+	if (port < 0)
+		rules->incomplete = true;
+	else
+		sandbox_add_port(rules, (unsigned)port);
+}
+
 static void add_proxy(struct sandbox_rules *rules, const char *url)
 {
 	if (!url || !*url)
 		return;
-	sandbox_add_port(rules, url_port(url));
+	add_port(rules, url);
 	sandbox_add_port(rules, 1080); /* libcurl's own default for proxies */
 }
 
@@ -27,9 +37,9 @@ static void add_network(struct sandbox_rules *rules, const char *url, const stru
 	static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
 
 	rules->network = true;
-	sandbox_add_port(rules, url_port(url));
+	add_port(rules, url);
 	for (const char **m = o->mirrors; m && *m; m++)
-		sandbox_add_port(rules, url_port(*m));
+		add_port(rules, *m);
 	add_proxy(rules, o->origin.proxy);
 	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]) && !o->origin.proxy; i++)
 		add_proxy(rules, getenv(variables[i]));
@@ -47,6 +57,7 @@ static void add_below(struct sandbox_rules *rules, const char *store, const char
 {
 	_cleanup_free_ char *path = file_path("%s/%s", store, name);
 
+	rules->incomplete |= !path;
 	sandbox_add_path(rules, path, SANDBOX_READ);
 }
 

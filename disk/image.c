@@ -124,7 +124,7 @@ static int open_blocks(struct image *image, const struct image_options *o, struc
 	struct manifest *m = &image->manifest;
 
 	for (size_t i = 0; i < m->mirror_count && image->origin && image->verified; i++) {
-		if (!sandbox_port_allowed(url_port(m->mirrors[i])))
+		if (!sandbox_port_allowed((unsigned)url_port(m->mirrors[i])))
 			log_warning("the mirror %s is not used: its port is none of the web's usual ones; --mirror with it would allow that",
 				m->mirrors[i]);
 		else if (origin_add(image->origin, m->mirrors[i], e) < 0)

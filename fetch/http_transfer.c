@@ -323,7 +323,7 @@ static bool follow(struct http_transfer *t)
 		free(target);
 		return false;
 	}
-	if (!sandbox_port_allowed(url_port(target))) {
+	if (!sandbox_port_allowed((unsigned)url_port(target))) {
 		say(t, "a redirect to a port that only --mirror could have opened: %.200s", target);
 		free(target);
 		return false;

@@ -2,17 +2,23 @@
 #include "fetch/url.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdlib.h>
 
-unsigned url_port(const char *url)
+int url_port(const char *url)
 {
 	CURLU *u = curl_url();
 	char *port = NULL;
-	unsigned n = 0;
+	CURLUcode code = CURLUE_OUT_OF_MEMORY;
+	int n = 0;
 
-	if (u && !curl_url_set(u, CURLUPART_URL, url, CURLU_GUESS_SCHEME) && !curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT))
-		n = (unsigned)strtoul(port, NULL, 10);
+	if (u)
+		code = curl_url_set(u, CURLUPART_URL, url, CURLU_GUESS_SCHEME);
+	if (!code)
+		code = curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	if (!code)
+		n = (int)strtol(port, NULL, 10); /* which libcurl has bounded */
 	curl_free(port);
 	curl_url_cleanup(u);
-	return n;
+	return code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : n;
 }
