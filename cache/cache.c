@@ -16,7 +16,8 @@
  * follow until 90 % is left.
  *
  * A failed write (disk full, read-only, worn-out stick) pauses stores for a second, then two, up to
- * a minute: a failing medium must not slow down reads that do not need it. */
+ * a minute: a failing medium must not slow down reads that do not need it. A store that was slow
+ * pauses them for SLOW_REST times as long, then twice that. For loads, health.h decides. What is wrong is told at most once a minute. */
 #include "cache/cache.h"
 
 #include <dirent.h>
@@ -39,6 +40,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "cache/health.h"
 #include "cache/oldest.h"
 #include "format/block.h"
 
@@ -47,6 +49,10 @@
 #define STALE_SECONDS 3600 /* temporaries older than this are nobody's */
 #define PAUSE_MIN_MS 1000  /* without stores, after a failed write */
 #define PAUSE_MAX_MS 60000
+#define SLOW_REST 5 /* a slow medium may take a sixth of a reader's time, and less when it stays slow */
+#define STORES_AT_ONCE 4 /* they wait for each other in the file system anyway */
+#define STORE_WAIT_MS 250 /* for one's turn; longer ones are left out */
+#define TELL_MS 60000 /* between two lines about trouble */
 #define LOCK_RETRY_MS 200 /* another process is evicting: look again after this time */
 
 struct cache {
@@ -55,16 +61,22 @@ struct cache {
 	bool read_only;
 	uint64_t size;
 	_Atomic bool made[256]; /* subfolders that are known to be there */
-	_Atomic uint64_t hits, misses, stores, drops, evictions, write_errors;
+	_Atomic uint64_t hits, misses, stores, drops, evictions, write_errors, load_errors;
+	struct health health;
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;
 	pthread_t keeper;
-	bool keeping, stop, warned;
+	bool keeping, stop;
+	bool told; /* trouble, and not its end */
+	uint64_t told_ms;
 	bool counted;    /* bytes is a total, not only what was stored here */
 	uint64_t bytes;  /* this process's view */
 	uint64_t recent; /* bytes stored since the last count */
 	uint64_t pause_ms, paused_until_ms;
+	uint64_t rest_ms, resting_until_ms;
+	unsigned storing, store_waiters;
+	pthread_cond_t stored;
 };
 
 /* ---- opening ---- */
@@ -164,6 +176,8 @@ int cache_open(struct cache **out, const char *dir, uint64_t size, bool read_onl
 	c->fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	clock_cond_init(&c->wake);
+	clock_cond_init(&c->stored);
+	health_init(&c->health);
 	r = open_dir(c, e);
 	if (r < 0) {
 		cache_close(c);
@@ -185,7 +199,9 @@ void cache_close(struct cache *c)
 		pthread_join(c->keeper, NULL);
 	if (c->fd >= 0)
 		close(c->fd);
+	health_free(&c->health);
 	pthread_cond_destroy(&c->wake);
+	pthread_cond_destroy(&c->stored);
 	pthread_mutex_destroy(&c->lock);
 	free(c->dir);
 	free(c);
@@ -205,6 +221,9 @@ void cache_stats(struct cache *c, struct cache_stats *out)
 		.drops = c->drops,
 		.evictions = c->evictions,
 		.write_errors = c->write_errors,
+		.load_errors = c->load_errors,
+		.read_only = c->read_only,
+		.bypassed = health_bypassed(&c->health),
 	};
 	pthread_mutex_lock(&c->lock);
 	out->bytes = c->bytes;
@@ -216,6 +235,39 @@ static void subtract(struct cache *c, uint64_t bytes)
 	pthread_mutex_lock(&c->lock);
 	c->bytes -= bytes < c->bytes ? bytes : c->bytes;
 	pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- what people are told ---- */
+
+/* Trouble of one kind rarely comes alone: a stick that was pulled out fails loads and stores. */
+static void tell_trouble(struct cache *c, const char *what, const char *why)
+{
+	uint64_t now = clock_ms();
+	bool quiet;
+
+	pthread_mutex_lock(&c->lock);
+	quiet = c->told_ms && now - c->told_ms < TELL_MS;
+	if (!quiet) {
+		c->told = true;
+		c->told_ms = now;
+	}
+	pthread_mutex_unlock(&c->lock);
+	log_at(quiet ? LOG_DEBUG : LOG_WARNING, "%s the cache %s: %s; reads go on without it", what, c->dir, why);
+}
+
+static void tell_change(struct cache *c, enum health_change change, const char *why)
+{
+	bool told;
+
+	if (change == HEALTH_WENT) {
+		tell_trouble(c, "cannot rely on", why);
+	} else if (change == HEALTH_CAME_BACK) {
+		pthread_mutex_lock(&c->lock);
+		told = c->told;
+		c->told = false;
+		pthread_mutex_unlock(&c->lock);
+		log_at(told ? LOG_INFO : LOG_DEBUG, "the cache %s works again", c->dir);
+	}
 }
 
 /* ---- loading ---- */
@@ -256,15 +308,51 @@ static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
 	return 0;
 }
 
-int cache_load(struct cache *c, const struct hash *hash, struct buf *out)
+static enum health_result rate(int r)
 {
-	int r = load_entry(c, hash, out);
+	switch (r) {
+	case 0:
+		return HEALTH_GOOD;
+	case -ENOENT:
+	case -EFBIG: /* one bad entry */
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+		return HEALTH_NEUTRAL;
+	default:
+		return HEALTH_FAILED;
+	}
+}
 
+static int load(struct cache *c, const struct hash *hash, bool anyway, struct buf *out)
+{
+	enum health_change change;
+	int slot = health_enter(&c->health, anyway, &change), r;
+
+	tell_change(c, change, "it does not answer");
+	if (slot < 0) {
+		c->misses++;
+		return slot;
+	}
+	r = load_entry(c, hash, out);
+	change = health_leave(&c->health, slot, rate(r));
+	tell_change(c, change, r < 0 ? strerror(-r) : "it is too slow");
 	if (r < 0)
 		c->misses++;
 	else
 		c->hits++;
+	c->load_errors += rate(r) == HEALTH_FAILED;
 	return r;
+}
+
+int cache_load(struct cache *c, const struct hash *hash, struct buf *out)
+{
+	return load(c, hash, false, out);
+}
+
+int cache_load_anyway(struct cache *c, const struct hash *hash, struct buf *out)
+{
+	return load(c, hash, true, out);
 }
 
 /* Bytes of an entry, or a negative errno. */
@@ -449,20 +537,14 @@ static void *keep(void *context)
 
 static void write_failed(struct cache *c, int r)
 {
-	bool first;
-
 	c->write_errors++;
 	pthread_mutex_lock(&c->lock);
-	first = !c->warned;
-	c->warned = true;
 	c->pause_ms = c->pause_ms ? c->pause_ms * 2 : PAUSE_MIN_MS;
 	if (c->pause_ms > PAUSE_MAX_MS)
 		c->pause_ms = PAUSE_MAX_MS;
 	c->paused_until_ms = clock_ms() + c->pause_ms;
 	pthread_mutex_unlock(&c->lock);
-	if (first)
-		log_warning("cannot write to the cache %s: %s; reads go on without it", c->dir,
-			strerror(-r));
+	tell_trouble(c, "cannot write to", strerror(-r));
 }
 
 static void note_stored(struct cache *c, uint64_t added, uint64_t replaced)
@@ -481,20 +563,21 @@ static void note_stored(struct cache *c, uint64_t added, uint64_t replaced)
 }
 
 /* Is there any sense in writing now? */
-static bool may_store(struct cache *c)
+static bool may_store(struct cache *c, bool must)
 {
-	bool paused, full;
+	bool paused, resting, full;
 
 	if (c->read_only)
 		return false;
 	pthread_mutex_lock(&c->lock);
 	paused = c->pause_ms && clock_ms() < c->paused_until_ms;
+	resting = !must && clock_ms() < c->resting_until_ms;
 	full = c->size && (c->recent > c->size / 8 || (c->counted && c->bytes > c->size &&
 							      c->bytes - c->size > c->size / 8));
 	pthread_mutex_unlock(&c->lock);
 	if (paused)
 		c->write_errors++;
-	return !paused && !full;
+	return !paused && !resting && !full;
 }
 
 static int open_temporary(struct cache *c, const char *name)
@@ -540,7 +623,7 @@ static int move_in(struct cache *c, const char *temporary, const char *path, uns
 	return renameat(c->fd, temporary, c->fd, path) < 0 ? -errno : 0;
 }
 
-void cache_store(struct cache *c, const struct hash *hash, const void *frame, size_t len)
+static void store(struct cache *c, const struct hash *hash, const void *frame, size_t len)
 {
 	static atomic_uint counter;
 	char path[BLOCK_PATH_MAX], temporary[96];
@@ -548,8 +631,6 @@ void cache_store(struct cache *c, const struct hash *hash, const void *frame, si
 	int64_t replaced;
 	int r;
 
-	if (!len || len > BLOCK_FILE_MAX || !may_store(c))
-		return;
 	block_path(hash, path);
 	/* The time tells apart writers in PID namespaces that share the folder. */
 	snprintf(temporary, sizeof(temporary), "tmp/%ld.%llx.%u", (long)getpid(),
@@ -571,14 +652,87 @@ void cache_store(struct cache *c, const struct hash *hash, const void *frame, si
 	note_stored(c, len, replaced > 0 ? (uint64_t)replaced : 0);
 }
 
+static void note_time(struct cache *c, uint64_t start_ms)
+{
+	uint64_t now = clock_ms();
+	bool slow = now - start_ms >= HEALTH_SLOW_MS;
+
+	pthread_mutex_lock(&c->lock);
+	if (!slow) {
+		c->rest_ms = 0;
+	} else if (now >= c->resting_until_ms) { /* not for each of those that ran at once */
+		c->rest_ms = c->rest_ms ? 2 * c->rest_ms : SLOW_REST * (now - start_ms);
+		if (c->rest_ms > PAUSE_MAX_MS)
+			c->rest_ms = PAUSE_MAX_MS;
+		c->resting_until_ms = now + c->rest_ms;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (slow)
+		log_debug("the cache %s is slow: %llu ms for a block", c->dir, (unsigned long long)(now - start_ms));
+}
+
+static bool begin_store(struct cache *c, bool must)
+{
+	uint64_t until = must ? 0 : clock_ms() + STORE_WAIT_MS;
+	bool mine;
+
+	pthread_mutex_lock(&c->lock);
+	while (c->storing == STORES_AT_ONCE && (must || clock_ms() < until)) {
+		c->store_waiters++;
+		clock_cond_wait(&c->stored, &c->lock, until);
+		c->store_waiters--;
+	}
+	mine = c->storing < STORES_AT_ONCE;
+	c->storing += mine;
+	pthread_mutex_unlock(&c->lock);
+	return mine;
+}
+
+static void end_store(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->storing--;
+	if (c->store_waiters)
+		pthread_cond_signal(&c->stored);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void store_timed(struct cache *c, const struct hash *hash, const void *frame, size_t len, bool must)
+{
+	uint64_t start;
+
+	if (!len || len > BLOCK_FILE_MAX || !may_store(c, must) || !begin_store(c, must))
+		return;
+	start = clock_ms();
+	store(c, hash, frame, len);
+	note_time(c, start);
+	end_store(c);
+}
+
+void cache_store(struct cache *c, const struct hash *hash, const void *frame, size_t len)
+{
+	int slot = health_enter(&c->health, true, NULL);
+
+	if (slot < 0) /* something hangs in there */
+		return;
+	store_timed(c, hash, frame, len, false);
+	tell_change(c, health_leave(&c->health, slot, HEALTH_UNRATED), "");
+}
+
+void cache_keep(struct cache *c, const struct hash *hash, const void *frame, size_t len)
+{
+	store_timed(c, hash, frame, len, true);
+}
+
 void cache_drop(struct cache *c, const struct hash *hash)
 {
 	char path[BLOCK_PATH_MAX];
 	int64_t size;
 
 	block_path(hash, path);
-	size = entry_size(c, path);
 	c->drops++;
+	tell_change(c, health_bad_bytes(&c->health), "much of what it holds is damaged");
+	size = entry_size(c, path);
 	if (c->read_only || c->fd < 0 || size == -ENOENT)
 		return;
 	if (unlinkat(c->fd, path, 0) < 0) {

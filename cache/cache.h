@@ -4,7 +4,8 @@
  *
  * Bound: when this process's view of the total passes the limit, the least recently used files go until 90 % is left.
  * Use is remembered by the file's modification time, refreshed at most once an hour. Writers: temporary + rename. No fsync: a torn
- * entry is a miss. Nothing here ever fails a read: errors of writes are counted, logged once, and the cache goes on. */
+ * entry is a miss. Nothing here ever fails a read: errors of writes are counted, logged once, and the cache goes on. One whose loads
+ * keep failing, bring bad bytes or hang is bypassed for a while (health.h). */
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
 
@@ -23,17 +24,23 @@ struct cache;
  * or written give a read-only cache with a warning, not an error). */
 int cache_open(struct cache **out, const char *dir, uint64_t size, bool read_only, struct err *e);
 
-/* Appends the block file's bytes to out (cap bounds it). -ENOENT: not there. Other errors are misses too, for the caller. */
+/* Appends the block file's bytes to out (cap bounds it). -ENOENT: not there. -EAGAIN: the cache is bypassed now, nobody looked. Other
+ * errors are misses too, for the caller. */
 int cache_load(struct cache *c, const struct hash *hash, struct buf *out);
+/* The same for who has nothing else: bypassed or not. -EAGAIN only while something hangs in the medium. */
+int cache_load_anyway(struct cache *c, const struct hash *hash, struct buf *out);
 bool cache_has(struct cache *c, const struct hash *hash);
-/* Keeps a block file. Best effort. */
+/* Keeps a block file. Best effort: not while the medium fails or is slow, since a reader waits. */
 void cache_store(struct cache *c, const struct hash *hash, const void *frame, size_t len);
-/* Removes an entry whose bytes were bad. */
+/* The same for who came for that alone: takes the time that a slow medium needs. */
+void cache_keep(struct cache *c, const struct hash *hash, const void *frame, size_t len);
+/* Removes an entry whose bytes, as they were loaded, were bad. */
 void cache_drop(struct cache *c, const struct hash *hash);
 
 struct cache_stats {
-	uint64_t hits, misses, stores, drops, evictions, write_errors; /* by this process */
-	uint64_t bytes;						       /* this process's view of the total */
+	uint64_t hits, misses, stores, drops, evictions, write_errors, load_errors; /* by this process */
+	uint64_t bytes;								    /* this process's view of the total */
+	bool bypassed, read_only;						    /* now */
 };
 void cache_stats(struct cache *c, struct cache_stats *out);
 const char *cache_dir(const struct cache *c);

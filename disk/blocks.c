@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "disk/network_status.h"
 #include "format/block.h"
 #include "format/index.h"
 
+#define INSTEAD_OF_CACHE_MS 5000 /* for the network, before a cache that is bypassed is asked all the same */
 #define NODE_ROOM (INDEX_NODE_MAX + (INDEX_NODE_ENTRIES + 1) * sizeof(uint64_t))
 
 struct blocks {
@@ -21,6 +23,7 @@ struct blocks {
 	struct memory *chunks, *nodes;
 	atomic_uint_fast64_t bad_local;
 	atomic_bool cancelled;
+	atomic_uint_fast64_t no_network_until_ms; /* the cache is bypassed, and the network did not stand in for it */
 };
 
 /* What a block must be: of `len` bytes exactly, or (len 0) an index node of at most INDEX_NODE_MAX. */
@@ -29,6 +32,7 @@ struct wanted {
 	size_t len;
 	uint8_t *data; /* the result; owned */
 	size_t made;
+	bool keep; /* it is wanted for the cache */
 };
 
 /* Bytes of a block file: what zstd may need for data that does not compress (ZSTD_COMPRESSBOUND). Loading has room for that
@@ -63,15 +67,16 @@ static int check_body(void *context, const struct buf *body, struct err *e)
 	return decode(context, body, e);
 }
 
-/* From a folder: 0, or an error that makes the caller go on. `reason` tells about a block that is there and bad. */
-static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, struct err *reason)
+/* From a folder: 0, or an error that makes the caller go on. `reason` tells about a block that is there and bad. `anyway`: also from
+ * a cache that is bypassed. */
+static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, bool anyway, struct err *reason)
 {
 	_cleanup_buf_ struct buf frame = BUF_INIT(frame_max(w));
 	int r;
 
 	if (!c)
 		return -ENOENT;
-	r = cache_load(c, w->hash, &frame);
+	r = anyway ? cache_load_anyway(c, w->hash, &frame) : cache_load(c, w->hash, &frame);
 	if (r < 0) {
 		if (r != -ENOENT)
 			err_set(reason, r, "%s: %s", cache_dir(c), strerror(-r));
@@ -88,18 +93,25 @@ static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, stru
 	return r;
 }
 
-static int load_network(struct blocks *b, struct wanted *w, bool background, struct err *e)
+/* `once`: only if it can be had soon. */
+static int load_network(struct blocks *b, struct wanted *w, bool background, bool once, struct err *e)
 {
 	char path[BLOCK_PATH_MAX];
 	struct origin_request rq = {.path = path, .max = frame_max(w), .check = check_body, .context = w, .background = background};
 	struct origin_answer answer = {0};
 	int r;
 
+	if (once) {
+		rq.once = true;
+		rq.timeout_ms = INSTEAD_OF_CACHE_MS;
+	}
 	block_path(w->hash, path);
 	r = origin_get(b->origin, &rq, &answer, e);
 	if (r < 0)
 		return r;
-	if (b->cache)
+	if (b->cache && w->keep)
+		cache_keep(b->cache, w->hash, answer.body.data, answer.body.len);
+	else if (b->cache)
 		cache_store(b->cache, w->hash, answer.body.data, answer.body.len);
 	buf_free(&answer.body);
 	return 0;
@@ -113,6 +125,20 @@ static int name_block(const struct hash *hash, struct err *e)
 	return err_add(e, "block %.16s...", name);
 }
 
+/* A cache that is bypassed may still have what the network cannot give: it is asked second then, before anybody waits for the
+ * network to return. */
+static int load_remote(struct blocks *b, struct wanted *w, bool background, bool bypassed, struct err *reason, struct err *e)
+{
+	if (bypassed && clock_ms() >= b->no_network_until_ms) {
+		if (!load_network(b, w, background, true, NULL))
+			return 1;
+		b->no_network_until_ms = clock_ms() + INSTEAD_OF_CACHE_MS; /* one reader in a while finds out */
+	}
+	if (bypassed && !load_folder(b, b->cache, w, true, reason))
+		return 0;
+	return load_network(b, w, background, false, e) ? : 1;
+}
+
 /* Returns 1 if it came from the network, 0 if from a folder. */
 static int load_block(struct blocks *b, struct wanted *w, bool background, struct err *e)
 {
@@ -121,10 +147,13 @@ static int load_block(struct blocks *b, struct wanted *w, bool background, struc
 
 	if (b->cancelled)
 		return err_set(e, -ECANCELED, "stopped");
-	if (!load_folder(b, b->store, w, &reason) || !load_folder(b, b->cache, w, &reason))
+	if (!load_folder(b, b->store, w, true, &reason))
+		return 0;
+	r = load_folder(b, b->cache, w, !b->origin, &reason);
+	if (!r)
 		return 0;
 	if (b->origin) {
-		r = load_network(b, w, background, e);
+		r = load_remote(b, w, background, r == -EAGAIN, &reason, e);
 	} else if (reason.code) {
 		if (e)
 			*e = reason;
@@ -137,9 +166,8 @@ static int load_block(struct blocks *b, struct wanted *w, bool background, struc
 		free(w->data);
 		w->data = NULL;
 		name_block(w->hash, e);
-		return r;
 	}
-	return 1;
+	return r;
 }
 
 static int load_chunk(void *context, const struct memory_key *key, bool background, uint8_t **data, size_t *len, struct err *e)
@@ -269,7 +297,7 @@ uint32_t node_find(const struct node *n, uint64_t offset)
 
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e)
 {
-	struct wanted w = {.hash = hash, .len = len};
+	struct wanted w = {.hash = hash, .len = len, .keep = true};
 	int r = load_block(b, &w, true, e);
 
 	free(w.data);
@@ -291,10 +319,11 @@ static void cache_status(struct cache *c, json_t *out)
 	struct cache_stats s;
 
 	cache_stats(c, &s);
-	json_object_set_new(out, "cache", json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "dir", cache_dir(c),
+	json_object_set_new(out, "cache", json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "dir", cache_dir(c),
+		"state", s.bypassed ? "bypassed" : s.read_only ? "read-only" : "used",
 		"bytes", (json_int_t)s.bytes, "hits", (json_int_t)s.hits, "misses", (json_int_t)s.misses,
 		"stores", (json_int_t)s.stores, "drops", (json_int_t)s.drops, "evictions", (json_int_t)s.evictions,
-		"write_errors", (json_int_t)s.write_errors));
+		"write_errors", (json_int_t)s.write_errors, "load_errors", (json_int_t)s.load_errors));
 }
 
 void blocks_status(struct blocks *b, json_t *out)

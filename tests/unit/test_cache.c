@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cache/cache.h"
+#include "cache/health.h"
 #include "cache/oldest.h"
 #include "format/block.h"
 #include "server.h"
@@ -540,6 +541,49 @@ static void linked_blocks(void **state)
 	cache_close(c);
 }
 
+static enum health_change one_load(struct health *h, enum health_result result)
+{
+	int slot = health_enter(h, false, NULL);
+
+	assert_true(slot >= 0);
+	return health_leave(h, slot, result);
+}
+
+/* Some errors are borne, many are not; then one load finds out, and the pauses grow. */
+static void bypassing(void **state)
+{
+	struct health h;
+	uint64_t start;
+	int slot;
+
+	health_init(&h);
+	for (int i = 0; i < 200; i++) /* one of ten for ever */
+		assert_int_equal(one_load(&h, i % 10 ? HEALTH_GOOD : HEALTH_FAILED), HEALTH_SAME);
+	for (int i = 0; i < 6; i++) /* what came before is forgotten to the last point */
+		assert_int_equal(one_load(&h, HEALTH_FAILED), HEALTH_SAME);
+	while (one_load(&h, HEALTH_FAILED) == HEALTH_SAME)
+		;
+	start = clock_ms();
+	assert_true(health_bypassed(&h));
+	assert_int_equal(health_enter(&h, false, NULL), -EAGAIN);
+	slot = health_enter(&h, true, NULL); /* who has nothing else gets in, and changes nothing */
+	assert_int_equal(health_leave(&h, slot, HEALTH_GOOD), HEALTH_SAME);
+	assert_true(health_bypassed(&h));
+	while ((slot = health_enter(&h, false, NULL)) < 0)
+		usleep(1000);
+	assert_in_range(clock_ms() - start, HEALTH_PAUSE_MIN_MS, 2 * HEALTH_PAUSE_MIN_MS);
+	assert_int_equal(health_enter(&h, false, NULL), -EAGAIN); /* one at a time */
+	assert_int_equal(health_leave(&h, slot, HEALTH_FAILED), HEALTH_SAME);
+	start = clock_ms();
+	while ((slot = health_enter(&h, false, NULL)) < 0)
+		usleep(1000);
+	assert_true(clock_ms() - start >= 2 * HEALTH_PAUSE_MIN_MS);
+	assert_int_equal(health_leave(&h, slot, HEALTH_GOOD), HEALTH_CAME_BACK);
+	assert_false(health_bypassed(&h));
+	assert_int_equal(one_load(&h, HEALTH_GOOD), HEALTH_SAME);
+	health_free(&h);
+}
+
 static int make_dir(void **state)
 {
 	folder_make(dir);
@@ -556,6 +600,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(heap),
+		cmocka_unit_test(bypassing),
 		cmocka_unit_test_setup_teardown(basics, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(buffers, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(damaged_entries, make_dir, remove_dir),
