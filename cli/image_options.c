@@ -6,8 +6,6 @@
 #include "base/text.h"
 #include "cli/cli.h"
 
-#define MEMORY_LIMIT_LEAST (8u << 20) /* bytes: a chunk of the greatest length, twice */
-
 void image_options_init(struct image_option_values *v)
 {
 	*v = (struct image_option_values){.o.cache_size = CACHE_SIZE_DEFAULT, .o.memory_limit = MEMORY_LIMIT_DEFAULT};

@@ -56,7 +56,7 @@ enum image_option_code {
 	"  --cacert FILE        trust these certificate authorities for https\n"                   \
 	"  --header 'N: V'      send this header to the server; may be repeated\n"                 \
 	"  --netrc              log in with what ~/.netrc says\n"                                  \
-	"  --memory-limit SIZE  most memory for blocks (default: 48M)\n"
+	"  --memory-limit SIZE  most memory that it may take, at least 32M (default: 64M)\n"
 
 void image_options_init(struct image_option_values *v);
 

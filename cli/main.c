@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -119,6 +120,7 @@ int main(int argc, char **argv)
 	int at = 1;
 
 	opterr = 0; /* we say it ourselves */
+	heap_tune();
 	open_standard_files();
 	signal(SIGPIPE, SIG_IGN);
 	for (; at < argc && argv[at][0] == '-'; at++) {

@@ -213,7 +213,7 @@ static int load_node(void *context, const struct memory_key *key, bool backgroun
 	return 0;
 }
 
-int blocks_open(struct blocks **out, struct cache *store, struct cache *cache, struct origin *origin, size_t memory_limit,
+int blocks_open(struct blocks **out, struct cache *store, struct cache *cache, struct origin *origin, const struct budget *budget,
 	struct err *e)
 {
 	unsigned threads = origin ? ORIGIN_IN_FLIGHT : 4;
@@ -225,9 +225,9 @@ int blocks_open(struct blocks **out, struct cache *store, struct cache *cache, s
 	b->store = store;
 	b->cache = cache;
 	b->origin = origin;
-	r = memory_open(&b->nodes, memory_limit / 4, 0, load_node, b, e);
+	r = memory_open(&b->nodes, budget->nodes, 0, load_node, b, e);
 	if (!r)
-		r = memory_open(&b->chunks, memory_limit - memory_limit / 4, threads, load_chunk, b, e);
+		r = memory_open(&b->chunks, budget->chunks, threads, load_chunk, b, e);
 	if (r < 0) {
 		blocks_close(b);
 		return r;
@@ -248,11 +248,11 @@ int blocks_chunk(struct blocks *b, const struct hash *hash, uint32_t len, const 
 	return memory_get(b->chunks, &key, out, e);
 }
 
-void blocks_want(struct blocks *b, const struct hash *hash, uint32_t len, bool background)
+bool blocks_want(struct blocks *b, const struct hash *hash, uint32_t len, bool background)
 {
 	struct memory_key key = chunk_key(hash, len);
 
-	memory_want(b->chunks, &key, background);
+	return memory_want(b->chunks, &key, background);
 }
 
 void blocks_put(struct blocks *b, const struct memory_block *block)
@@ -298,9 +298,11 @@ uint32_t node_find(const struct node *n, uint64_t offset)
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct wanted w = {.hash = hash, .len = len, .keep = true};
+	size_t charge = memory_reserve(b->chunks, len);
 	int r = load_block(b, &w, true, e);
 
 	free(w.data);
+	memory_unreserve(b->chunks, charge);
 	return r;
 }
 
@@ -309,8 +311,8 @@ static void memory_status(struct memory *m, json_t *out, const char *name)
 	struct memory_stats s;
 
 	memory_stats(m, &s);
-	json_object_set_new(out, name, json_pack("{s:I, s:I, s:I, s:I, s:I}", "bytes", (json_int_t)s.bytes, "peak",
-		(json_int_t)s.peak, "hits", (json_int_t)s.hits, "loads", (json_int_t)s.loads, "failures",
+	json_object_set_new(out, name, json_pack("{s:I, s:I, s:i, s:I, s:I, s:I}", "bytes", (json_int_t)s.bytes, "peak",
+		(json_int_t)s.peak, "waiting", (int)s.waiting, "hits", (json_int_t)s.hits, "loads", (json_int_t)s.loads, "failures",
 		(json_int_t)s.failures));
 }
 

@@ -9,21 +9,21 @@
 #include "base/err.h"
 #include "base/sha256.h"
 #include "cache/cache.h"
+#include "disk/budget.h"
 #include "disk/memory.h"
 #include "fetch/origin.h"
 
 struct blocks;
 
-/* store: a store in a folder, or NULL. cache: or NULL. origin: or NULL. All are borrowed and must outlive the blocks.
- * memory_limit: bytes. */
-int blocks_open(struct blocks **out, struct cache *store, struct cache *cache, struct origin *origin, size_t memory_limit,
+/* store: a store in a folder, or NULL. cache: or NULL. origin: or NULL. All are borrowed and must outlive the blocks. */
+int blocks_open(struct blocks **out, struct cache *store, struct cache *cache, struct origin *origin, const struct budget *budget,
 	struct err *e);
 
 /* A chunk of exactly len bytes (≤ INDEX_CHUNK_MAX). Hold it with care: see memory_get(). */
 int blocks_chunk(struct blocks *b, const struct hash *hash, uint32_t len, const struct memory_block **out, struct err *e);
 
-/* Has a chunk brought into memory. */
-void blocks_want(struct blocks *b, const struct hash *hash, uint32_t len, bool background);
+/* Has a chunk brought into memory. False: there is no room for it now. */
+bool blocks_want(struct blocks *b, const struct hash *hash, uint32_t len, bool background);
 
 /* An index node, checked for level and span (index_node_open()), in a form that is quick to search. */
 struct node {

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "format/json_bounded.h"
 #include "format/link.h"
 
 static void drop_bad_images(json_t *images)
@@ -21,11 +22,12 @@ static void drop_bad_images(json_t *images)
 
 static int parse(json_t **out, const struct buf *text, struct err *e)
 {
-	json_error_t why;
-	json_t *top = json_loadb((const char *)text->data, text->len, JSON_REJECT_DUPLICATES, &why);
+	json_t *top;
 
-	if (!top)
-		return err_set(e, -EBADMSG, "catalog.json is no JSON: %s", why.text);
+	if (json_bounded(&top, (const char *)text->data, text->len, CATALOG_VALUES_MAX, e) < 0) {
+		err_add(e, "catalog.json");
+		return -EBADMSG;
+	}
 	if (!json_is_array(json_object_get(top, "images"))) {
 		json_decref(top);
 		return err_set(e, -EBADMSG, "catalog.json has no list of images");

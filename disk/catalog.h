@@ -7,7 +7,8 @@
 
 #include "fetch/origin.h"
 
-#define CATALOG_MAX (16u << 20) /* bytes: thousands of images */
+#define CATALOG_MAX (8u << 20) /* bytes: thousands of images */
+#define CATALOG_VALUES_MAX (128u << 10) /* JSON values: 16 MB of memory */
 
 /* Loads it; the result has an array "images" of objects, each with a valid "name" (others are left out); the rest must be checked by the
  * caller. New reference. store: URL or folder. origin: for a URL, opened on it. once: do not wait for a server that is gone. */

@@ -121,6 +121,9 @@ int cloop_source_open(struct source **out, struct source *file, size_t memory_li
 		return err_set(e, -ENOMEM, "no memory for a cloop file");
 	r = cloop_head_parse(&s->head, head, sizeof(head), file->size, e);
 	size = (uint64_t)s->head.block_size * s->head.blocks;
+	if (!r && s->head.block_size > memory_limit / 2) /* as it is in the file, and unpacked */
+		r = err_set(e, -EFBIG, "the cloop file has blocks of %u bytes, too large for a memory of %zu (--memory-limit)",
+			s->head.block_size, memory_limit);
 	if (!r)
 		r = segments_open(&s->segments, size, s->head.block_size, memory_limit, cpus * 4, load_block, s, e);
 	if (r < 0) {

@@ -130,7 +130,7 @@ static int open_blocks(struct image *image, const struct image_options *o, struc
 		else if (origin_add(image->origin, m->mirrors[i], e) < 0)
 			return err_add(e, "mirror %s", m->mirrors[i]);
 	}
-	return blocks_open(&image->blocks, image->store, image->cache, image->origin, o->memory_limit, e);
+	return blocks_open(&image->blocks, image->store, image->cache, image->origin, &image->budget, e);
 }
 
 int image_open(struct image **out, const char *link, const struct image_options *o, struct err *e)
@@ -141,7 +141,7 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (!image)
 		return err_set(e, -ENOMEM, "no memory for an image");
 	image->text = strdup(link);
-	image->memory_limit = o->memory_limit;
+	budget_divide(&image->budget, o->memory_limit);
 	if (image->text)
 		text_clean(image->text);
 	r = image->text ? link_parse(&image->link, link, e) : err_set(e, -ENOMEM, "no memory for a link");
@@ -165,7 +165,7 @@ int image_open(struct image **out, const char *link, const struct image_options 
 static int open_plain(struct image *image, struct source **out, struct err *e)
 {
 	struct source *file = NULL;
-	int r = image->origin ? http_source_open(&file, image->origin, image->memory_limit / 2, e)
+	int r = image->origin ? http_source_open(&file, image->origin, image->budget.chunks / 2, e)
 			      : file_source_open(&file, image->link.file, e);
 	int cloop;
 
@@ -174,7 +174,7 @@ static int open_plain(struct image *image, struct source **out, struct err *e)
 	if (r < 0)
 		return r;
 	cloop = cloop_source_probe(file, e);
-	r = cloop > 0	? cloop_source_open(out, file, image->memory_limit / 2, e)
+	r = cloop > 0	? cloop_source_open(out, file, image->budget.chunks / 2, e)
 	    : cloop < 0 ? cloop
 			: foreign_refuse(file, e);
 	if (r < 0)

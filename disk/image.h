@@ -19,7 +19,7 @@ struct image_options {
 	bool no_cache;
 	bool insecure;		/* accept a link without a key from anywhere */
 	bool strict;		/* an error for what is a warning about keys and freshness else: see disk/freshness.h */
-	size_t memory_limit;	/* bytes of blocks in memory */
+	size_t memory_limit;	/* bytes that the process may have: see budget.h */
 	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
 	struct origin_options origin;
 };
@@ -33,7 +33,7 @@ struct image {
 	struct origin *origin;
 	struct cache *store, *cache;
 	struct blocks *blocks;
-	size_t memory_limit;	  /* bytes of blocks in memory */
+	struct budget budget;
 	struct disk *disk;	  /* NULL until image_open_disk() */
 };
 

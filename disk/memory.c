@@ -8,6 +8,8 @@
  *	READY	 in the table; on the LRU list while nobody holds it
  *	FAILED	 out of the table; freed by the last one that waits for it
  *
+ * Who needs room that is not there stands in a queue, so that small blocks do not overtake a large one for ever.
+ *
  * One mutex guards all; the loader runs without it. A reader that waited for a prefetch which failed tries itself. One that waited for
  * a load which somebody else demanded takes over its failure: else every reader of a block that cannot be had would wait
  * the whole time limit after the one before it. */
@@ -20,8 +22,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 
 #define BUCKETS 4096
+#define PAGE 4096
 #define POOL_STACK (512u << 10) /* bytes: the deepest path is error text on top of zstd and curl calls */
 
 enum state { FRESH, QUEUED, LOADING, READY, FAILED };
@@ -42,6 +46,11 @@ struct entry {
 	struct err *why; /* of a FAILED one that was demanded; owned */
 };
 
+/* A thread that waits for room, on its stack. */
+struct waiter {
+	struct waiter *next;
+};
+
 struct memory {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a block became ready, failed, or was given back */
@@ -50,8 +59,8 @@ struct memory {
 	void *context;
 	size_t limit, used, ahead; /* ahead: the part of used that prefetching in progress takes */
 	size_t peak;
-	unsigned active; /* entries that somebody holds or loads */
-	unsigned want_room; /* readers that wait for room */
+	unsigned active; /* entries that somebody holds or loads, and reservations */
+	struct waiter *waiters; /* those that wait for room, first come first */
 	bool closing;
 	struct list lru;	     /* READY without holders, least recently used first */
 	struct list wanted[2];	     /* QUEUED: demanded, background */
@@ -134,9 +143,15 @@ static void free_entry(struct memory *m, struct entry *n)
 	free(n);
 }
 
+/* What malloc() takes for n bytes: pages of their own for large blocks, else some for its own use and for gaps. */
+static size_t footprint(size_t n)
+{
+	return n < HEAP_MAP_FROM ? n + n / 4 + 32 : (n + 16 + PAGE - 1) / PAGE * PAGE;
+}
+
 static size_t loading_charge(const struct memory_key *key)
 {
-	return sizeof(struct entry) + 2 * (size_t)key->room;
+	return footprint(sizeof(struct entry)) + MEMORY_LOADING * footprint(key->room);
 }
 
 /* Evicts until `more` bytes fit. */
@@ -175,7 +190,7 @@ static void unref(struct memory *m, struct entry *n)
 		free_entry(m, n);
 	else
 		list_append(&m->lru, &n->link);
-	if (m->want_room)
+	if (m->waiters)
 		pthread_cond_broadcast(&m->changed);
 }
 
@@ -226,29 +241,84 @@ static int load_entry(struct memory *m, struct entry *n, bool background, struct
 	} else {
 		n->block = made;
 		n->state = READY;
-		set_charge(m, n, sizeof(*n) + made.len);
+		set_charge(m, n, footprint(sizeof(*n)) + footprint(made.len));
 	}
-	if (n->refs > 1 || m->want_room) /* who waits for another block sleeps on */
+	if (n->refs > 1 || m->waiters) /* who waits for another block sleeps on */
 		pthread_cond_broadcast(&m->changed);
 	return r;
 }
 
-static struct entry *wait_and_add(struct memory *m, const struct memory_key *key)
+static void queue_up(struct memory *m, struct waiter *w)
 {
+	struct waiter **end = &m->waiters;
+
+	while (*end)
+		end = &(*end)->next;
+	w->next = NULL;
+	*end = w;
+}
+
+static void leave_queue(struct memory *m, struct waiter *w)
+{
+	struct waiter **at = &m->waiters;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	pthread_cond_broadcast(&m->changed); /* the next one may fit, too */
+}
+
+/* Waits until `charge` bytes fit, or nothing else is there. With a key: or until the block of that name is there, which is returned. */
+static struct entry *wait_for_room(struct memory *m, size_t charge, const struct memory_key *key)
+{
+	struct waiter w;
 	struct entry *n = NULL;
 
-	while (!n && !make_room(m, loading_charge(key)) && m->active) {
-		m->want_room++;
+	if (!m->waiters && make_room(m, charge))
+		return NULL;
+	queue_up(m, &w);
+	while (!n && (m->waiters != &w || (!make_room(m, charge) && m->active))) {
 		pthread_cond_wait(&m->changed, &m->lock);
-		m->want_room--;
-		n = find(m, key);
+		n = key ? find(m, key) : NULL;
 	}
+	leave_queue(m, &w);
+	return n;
+}
+
+static struct entry *wait_and_add(struct memory *m, const struct memory_key *key)
+{
+	struct entry *n = wait_for_room(m, loading_charge(key), key);
+
 	if (n)
 		return n;
 	n = add_entry(m, key);
 	if (n)
 		n->state = FRESH;
 	return n;
+}
+
+size_t memory_reserve(struct memory *m, uint32_t room)
+{
+	size_t charge = MEMORY_LOADING * footprint(room);
+
+	pthread_mutex_lock(&m->lock);
+	wait_for_room(m, charge, NULL);
+	m->active++;
+	m->used += charge;
+	if (m->used > m->peak)
+		m->peak = m->used;
+	pthread_mutex_unlock(&m->lock);
+	return charge;
+}
+
+void memory_unreserve(struct memory *m, size_t charge)
+{
+	pthread_mutex_lock(&m->lock);
+	m->active--;
+	m->used -= charge;
+	if (m->waiters)
+		pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
 }
 
 /* Waits for a block that another thread loads. */
@@ -314,7 +384,7 @@ bool memory_want(struct memory *m, const struct memory_key *key, bool background
 	pthread_mutex_lock(&m->lock);
 	n = find(m, key);
 	there = n;
-	if (!there && !m->closing && (!background || m->ahead + charge <= m->limit / 2) && make_room(m, charge))
+	if (!there && !m->closing && !m->waiters && (!background || m->ahead + charge <= m->limit / 2) && make_room(m, charge))
 		n = add_entry(m, key);
 	if (n && !there) {
 		n->state = QUEUED;
@@ -405,6 +475,8 @@ void memory_stats(struct memory *m, struct memory_stats *out)
 	*out = m->counted;
 	out->bytes = m->used;
 	out->peak = m->peak;
+	for (const struct waiter *w = m->waiters; w; w = w->next)
+		out->waiting++;
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -1,8 +1,8 @@
 /* Blocks in memory: a bounded least-recently-used cache with a loader behind it. A block that several readers want at once is
  * loaded once; a pool of threads loads what is wanted ahead, demanded blocks before the rest. All sources that decode something stand on it.
  *
- * Bound: the bytes of all blocks, loading ones counted twice (what is received and what is decoded), stay within the
- * limit; a reader that needs room waits for it, a prefetch is dropped. Prefetching may take half of the limit.
+ * Bound: the bytes of all blocks, loading ones counted MEMORY_LOADING times, with what malloc() takes for them, stay within the
+ * limit; a reader that needs room waits for it, first come first served, a prefetch is dropped. Prefetching may take half of the limit.
  * One block larger than the limit is still loaded, alone. Any thread may call. */
 #ifndef DISK_MEMORY_H
 #define DISK_MEMORY_H
@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "base/sha256.h"
 
-#define MEMORY_LIMIT_DEFAULT (48u << 20)
+#define MEMORY_LOADING 3 /* a block on its way: as it comes, as it comes from a second mirror, and decoded */
 
 struct memory_key {
 	struct hash hash; /* what names the block: its hash, or any other 32 bytes */
@@ -46,9 +46,14 @@ void memory_put(struct memory *m, const struct memory_block *block);
  * there or on its way. */
 bool memory_want(struct memory *m, const struct memory_key *key, bool background);
 
+/* Room to load a block of at most `room` bytes that is not kept: waits for it. Returns what to give back afterwards. */
+size_t memory_reserve(struct memory *m, uint32_t room);
+void memory_unreserve(struct memory *m, size_t charge);
+
 struct memory_stats {
 	uint64_t hits, loads, failures; /* reads that met a block; loads begun; loads failed */
 	size_t bytes, peak;		/* now, and the most so far */
+	unsigned waiting;		/* threads that wait for room */
 };
 void memory_stats(struct memory *m, struct memory_stats *out);
 

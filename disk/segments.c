@@ -25,7 +25,8 @@ static void want(struct segments *s, uint64_t from, uint64_t end, bool backgroun
 	for (uint64_t n = from; n * s->segment < end; n++) {
 		struct memory_key key = key_of(s, n);
 
-		memory_want(s->memory, &key, background);
+		if (!memory_want(s->memory, &key, background))
+			return; /* no room for it now */
 	}
 }
 

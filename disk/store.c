@@ -1,13 +1,21 @@
 /* The store image source. A walk holds one index node at a time: it copies what it needs to go down, gives the node back and
  * asks for the child. A read goes leaf by leaf; the chunks of one read that follow the first are wanted before the first is
- * waited for, so that they come at the same time. */
+ * waited for, so that they come at the same time.
+ *
+ * An index is hostile until the opposite is shown. It cannot make a read take for ever: the steps of a read are bounded (steps_for()). A
+ * walk over the whole tree goes into each node once, however often it stands in the tree: 8 levels of nodes that name one
+ * child 4096 times each are 8 nodes. */
 #include "disk/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash_set.h"
 #include "format/index.h"
+
+#define STEPS_LEAST 8192 /* two full nodes of the shortest chunks */
+#define STEP_BYTES 32	 /* bytes that a step has to bring on average: publishers' chunks have tens of thousands */
 
 struct store_source {
 	struct source source;
@@ -44,11 +52,13 @@ static uint32_t entry_len(const struct node *n, uint32_t i)
 	return (uint32_t)(n->starts[i + 1] - n->starts[i]); /* only for chunks: those are ≤ INDEX_CHUNK_MAX */
 }
 
-static void want_range(struct blocks *b, const struct node *leaf, uint32_t from, uint64_t end, bool background)
+/* False: there is no room for more. */
+static bool want_range(struct blocks *b, const struct node *leaf, uint32_t from, uint64_t end, bool background)
 {
 	for (uint32_t i = from; i < leaf->count && leaf->starts[i] < end; i++)
-		if (!hash_is_hole(&leaf->hashes[i]))
-			blocks_want(b, &leaf->hashes[i], entry_len(leaf, i), background);
+		if (!hash_is_hole(&leaf->hashes[i]) && !blocks_want(b, &leaf->hashes[i], entry_len(leaf, i), background))
+			return false;
+	return true;
 }
 
 static int read_entry(struct blocks *b, const struct node *leaf, uint32_t i, uint64_t skip, uint8_t *to, size_t len, struct err *e)
@@ -68,8 +78,22 @@ static int read_entry(struct blocks *b, const struct node *leaf, uint32_t i, uin
 	return 0;
 }
 
+/* How many nodes and chunks a read may go through. */
+static uint64_t steps_for(size_t len)
+{
+	return STEPS_LEAST + len / STEP_BYTES;
+}
+
+static int take_steps(uint64_t *left, unsigned steps, struct err *e)
+{
+	if (*left < steps)
+		return err_set(e, -EBADMSG, "the index cuts this part of the image into pieces of a few bytes: no image is made so");
+	*left -= steps;
+	return 0;
+}
+
 /* Reads what one leaf has of [offset, offset + len), both relative to the leaf. Returns the bytes read. */
-static ssize_t read_leaf(struct blocks *b, const struct node *leaf, uint8_t *to, size_t len, uint64_t offset, struct err *e)
+static ssize_t read_leaf(struct blocks *b, const struct node *leaf, uint8_t *to, size_t len, uint64_t offset, uint64_t *steps, struct err *e)
 {
 	uint64_t span = leaf->starts[leaf->count];
 	uint32_t i = node_find(leaf, offset);
@@ -82,8 +106,10 @@ static ssize_t read_leaf(struct blocks *b, const struct node *leaf, uint8_t *to,
 		uint64_t skip = offset + done - leaf->starts[i];
 		uint64_t have = leaf->starts[i + 1] - leaf->starts[i] - skip;
 		size_t part = have < len - done ? (size_t)have : len - done;
-		int r = read_entry(b, leaf, i, skip, to + done, part, e);
+		int r = take_steps(steps, 1, e);
 
+		if (!r)
+			r = read_entry(b, leaf, i, skip, to + done, part, e);
 		if (r < 0)
 			return r;
 		done += part;
@@ -94,16 +120,19 @@ static ssize_t read_leaf(struct blocks *b, const struct node *leaf, uint8_t *to,
 static int store_read(struct source *source, void *buf, size_t len, uint64_t offset, struct err *e)
 {
 	struct store_source *s = (struct store_source *)source;
+	uint64_t steps = steps_for(len);
 	uint8_t *to = buf;
 
 	while (len) {
 		struct node leaf;
 		uint64_t start;
-		ssize_t n = find_leaf(s->blocks, &s->tree, offset, &leaf, &start, e);
+		ssize_t n = take_steps(&steps, s->tree.depth, e);
 
+		if (!n)
+			n = find_leaf(s->blocks, &s->tree, offset, &leaf, &start, e);
 		if (n < 0)
 			return (int)n;
-		n = read_leaf(s->blocks, &leaf, to, len, offset - start, e);
+		n = read_leaf(s->blocks, &leaf, to, len, offset - start, &steps, e);
 		blocks_put_node(s->blocks, &leaf);
 		if (n < 0)
 			return (int)n;
@@ -121,12 +150,15 @@ static void store_prefetch(struct source *source, uint64_t offset, uint64_t len)
 	for (uint64_t end = offset + len; offset < end;) {
 		struct node leaf;
 		uint64_t start;
+		bool room;
 
 		if (find_leaf(s->blocks, &s->tree, offset, &leaf, &start, NULL) < 0)
 			return;
-		want_range(s->blocks, &leaf, node_find(&leaf, offset - start), end - start, true);
+		room = want_range(s->blocks, &leaf, node_find(&leaf, offset - start), end - start, true);
 		offset = start + leaf.starts[leaf.count];
 		blocks_put_node(s->blocks, &leaf);
+		if (!room)
+			return;
 	}
 }
 
@@ -167,22 +199,80 @@ int store_source_open(struct source **out, struct blocks *blocks, const struct t
 	return 0;
 }
 
-int store_walk(struct blocks *blocks, const struct tree *tree, store_visit visit, void *context, struct err *e)
+struct walk {
+	struct blocks *blocks;
+	const struct tree *tree;
+	struct hash_set nodes; /* into which it went */
+};
+
+/* 1: not seen before; 0: seen. */
+static int note_node(struct walk *w, const struct hash *hash, struct err *e)
 {
+	int r;
+
+	if (w->nodes.count == STORE_WALK_NODES)
+		return err_set(e, -EFBIG, "the index has more than %d nodes: that is more than this can go through", STORE_WALK_NODES);
+	r = hash_set_add(&w->nodes, hash, 0);
+	return r < 0 ? err_set(e, r, "no memory to go through the index") : r;
+}
+
+/* Finds the next leaf from *offset on. 1: it is held, and begins at *start; 0: *offset is behind a node that was gone through
+ * before. */
+static int next_leaf(struct walk *w, uint64_t *offset, struct node *leaf, uint64_t *start, struct err *e)
+{
+	struct hash hash = w->tree->root;
+	uint64_t span = w->tree->size;
+
+	*start = 0;
+	for (unsigned level = w->tree->depth; level-- > 0;) {
+		uint32_t i;
+		int r = *offset == *start ? note_node(w, &hash, e) : 1; /* at its beginning it is new to us; behind it we are in it */
+
+		if (!r)
+			*offset = *start + span;
+		else if (r > 0)
+			r = blocks_node(w->blocks, &hash, level, span, leaf, e);
+		if (r < 0)
+			return err_add(e, "index of level %u", level);
+		if (*offset == *start + span)
+			return 0;
+		if (!level)
+			return 1;
+		i = node_find(leaf, *offset - *start);
+		hash = leaf->hashes[i];
+		span = leaf->starts[i + 1] - leaf->starts[i];
+		*start += leaf->starts[i];
+		blocks_put_node(w->blocks, leaf);
+	}
+	return 0;
+}
+
+static int walk(struct walk *w, store_visit visit, void *context, struct err *e)
+{
+	uint64_t offset = 0, start;
 	int r = 0;
 
-	for (uint64_t offset = 0; !r && offset < tree->size;) {
+	while (!r && offset < w->tree->size) {
 		struct node leaf;
-		uint64_t start;
 
-		r = find_leaf(blocks, tree, offset, &leaf, &start, e);
-		if (r < 0)
-			return r;
+		r = next_leaf(w, &offset, &leaf, &start, e);
+		if (r <= 0)
+			continue;
+		r = 0;
 		for (uint32_t i = 0; !r && i < leaf.count; i++)
 			if (!hash_is_hole(&leaf.hashes[i]))
 				r = visit(context, &leaf.hashes[i], entry_len(&leaf, i), e);
 		offset = start + leaf.starts[leaf.count];
-		blocks_put_node(blocks, &leaf);
+		blocks_put_node(w->blocks, &leaf);
 	}
+	return r;
+}
+
+int store_walk(struct blocks *blocks, const struct tree *tree, store_visit visit, void *context, struct err *e)
+{
+	struct walk w = {.blocks = blocks, .tree = tree};
+	int r = walk(&w, visit, context, e);
+
+	hash_set_free(&w.nodes);
 	return r;
 }

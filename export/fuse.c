@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "export/pending.h"
 
 #define INODE_DISK 2
@@ -44,6 +45,7 @@ struct fuse_export {
 	bool running, ended;
 	struct status_text *texts; /* of open status files */
 	struct pending_reads pending; /* while it runs */
+	struct room buffers; /* of reads */
 };
 
 struct status_text {
@@ -199,18 +201,21 @@ static void read_disk(fuse_req_t req, struct fuse_export *x, size_t size, uint64
 {
 	uint64_t end = disk_size(x->o.disk);
 	size_t len = offset >= end ? 0 : end - offset < size ? (size_t)(end - offset) : size;
-	_cleanup_free_ void *data = len ? malloc(len) : NULL;
 	struct pending_read pending;
 	struct err e = ERR_INIT;
+	void *data = NULL;
 	int r = 0;
 
-	if (len && !data)
-		r = err_set(&e, -ENOMEM, "no memory");
 	pending_begin(&x->pending, &pending, req);
-	if (len && !r)
-		r = disk_read(x->o.disk, data, len, offset, &e);
+	room_take(&x->buffers, len);
+	if (len) {
+		data = malloc(len);
+		r = data ? disk_read(x->o.disk, data, len, offset, &e) : err_set(&e, -ENOMEM, "no memory");
+	}
 	if (pending_end(&pending))
 		answer_read(req, offset, data, len, r, &e);
+	free(data);
+	room_give(&x->buffers, len);
 }
 
 /* Of a copy: the file may be released as soon as the kernel has the answer, before the call that gives it returns. */
@@ -333,6 +338,7 @@ int fuse_export_open(struct fuse_export **out, const char *dir, const struct fus
 		return err_set(e, -ENOMEM, "no memory for a mount");
 	x->o = *o;
 	pthread_mutex_init(&x->lock, NULL);
+	room_init(&x->buffers, o->buffers);
 	clock_cond_init(&x->changed);
 	x->dir = realpath(dir, NULL);
 	if (!x->dir) {
@@ -438,6 +444,7 @@ void fuse_export_close(struct fuse_export *x)
 		drop_text(x, x->texts);
 	pthread_cond_destroy(&x->changed);
 	pthread_mutex_destroy(&x->lock);
+	room_destroy(&x->buffers);
 	free(x->dir);
 	free(x);
 }

@@ -17,6 +17,7 @@ struct fuse_export_options {
 	struct disk *disk;		   /* borrowed */
 	char *(*status)(void *context);	   /* gives allocated text, or NULL; any thread */
 	void *context;
+	size_t buffers;	   /* bytes of reads that are answered at the same time; others wait */
 	int64_t mtime;	   /* seconds: modification time of `disk`; must be the same each time for a copy-on-write overlay */
 	bool bulk;	   /* for reading much in order: let the kernel read more ahead (needs root); costs a boot a third more bytes */
 	bool allow_other;  /* other users may read it (fuse.conf must allow it, unless root) */

@@ -53,6 +53,7 @@ static int serve(struct image *image, const struct image_mount *m, struct err *e
 		.disk = image->disk,
 		.status = status_text,
 		.context = image,
+		.buffers = image->budget.buffers,
 		.mtime = image_mtime(image),
 		.bulk = m->bulk,
 		.allow_other = m->allow_other,

@@ -30,6 +30,7 @@
 
 #define SPEED_MIN 1000       /* bytes per second */
 #define DRAIN_MAX (64 << 10) /* bytes of an error page that are read to keep the connection */
+#define HEAD_MAX (64 << 10)  /* bytes of header lines of one answer, trailers included */
 #define RECEIVE_BUFFER (64L << 10)
 
 #define say(t, ...) snprintf((t)->answer.text, sizeof((t)->answer.text), __VA_ARGS__)
@@ -73,6 +74,11 @@ static size_t on_head(char *line, size_t size, size_t count, void *context)
 
 	if (!t->answer.latency_us && t->sent_us)
 		t->answer.latency_us = clock_us() - t->sent_us;
+	t->head_bytes += size * count;
+	if (t->head_bytes > HEAD_MAX) { /* libcurl keeps them all */
+		t->head_over = true;
+		return 0;
+	}
 	http_head_line(&t->head, line, size * count);
 	return size * count;
 }
@@ -226,7 +232,8 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	bool netrc = s->netrc && (text_starts(url, "https:") || text_starts(t->rq.url, "http:"));
 
 	memset(&t->head, 0, sizeof(t->head));
-	t->judged = t->over = t->dropped = false;
+	t->judged = t->over = t->dropped = t->head_over = false;
+	t->head_bytes = 0;
 	t->answer.text[0] = t->error[0] = 0;
 	t->answer.body.len = 0;
 	t->answer.latency_us = t->answer.connect_us = t->sent_us = t->window_bytes = t->received = t->length = 0;
@@ -411,6 +418,11 @@ bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_se
 			say(t, "no answer within %u ms", s->stall_ms);
 		else
 			say(t, "less than 1 kB/s over %u ms", s->stall_ms);
+		return false;
+	}
+	if (t->head_over) {
+		say(t, "more than %d bytes of header lines", HEAD_MAX);
+		a->outcome = HTTP_WRONG;
 		return false;
 	}
 	if (http_head_redirects(&t->head) && (!code || t->dropped))

@@ -37,7 +37,8 @@ struct http_transfer {
 	char *at; /* where redirects led, or NULL */
 	unsigned redirects;
 	struct http_head head;
-	bool judged, over, stalled, dropped;
+	size_t head_bytes;
+	bool judged, over, stalled, dropped, head_over;
 	enum http_outcome verdict; /* of the head, once judged */
 	_Atomic uint64_t begun_us, sent_us, received, length; /* for http_progress() others may read these */
 	uint64_t window_us, window_bytes; /* a period over which the speed is measured */

@@ -1,5 +1,6 @@
-/* Each thread that compresses or decompresses keeps one context of each kind (they are large and
- * slow to make), found through a pthread key, whose destructor releases them when the thread ends.
+/* Contexts are large (150 KiB to decompress) and slow to make. Each thread that compresses keeps one, found through a pthread key, whose
+ * destructor releases it when the thread ends. Those to decompress are shared: there may be a hundred threads that do it now and then,
+ * but only as many at the same time as there are processors get on with it, so DECODERS are enough, and a thread waits for one.
  *
  * What arrives is hostile. Before anything is decompressed: the frame's magic number (no legacy, no
  * skippable frames), its claimed content size, and that it ends where the data ends. Decompression
@@ -15,63 +16,71 @@
 
 #include "base/text.h"
 
-struct contexts {
-	ZSTD_DCtx *decompress;
-	ZSTD_CCtx *compress;
-};
+#define DECODERS 8
 
-static pthread_once_t contexts_once = PTHREAD_ONCE_INIT;
-static pthread_key_t contexts_key;
-static int contexts_failed;
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	ZSTD_DCtx *spare[DECODERS]; /* kept for ever */
+	unsigned spares, made;
+} decoders = {.lock = PTHREAD_MUTEX_INITIALIZER, .freed = PTHREAD_COND_INITIALIZER};
 
-static void free_contexts(void *p)
+static pthread_once_t encoder_once = PTHREAD_ONCE_INIT;
+static pthread_key_t encoder_key;
+static int encoder_failed;
+
+static void free_encoder(void *p)
 {
-	struct contexts *c = p;
-
-	ZSTD_freeDCtx(c->decompress);
-	ZSTD_freeCCtx(c->compress);
-	free(c);
+	ZSTD_freeCCtx(p);
 }
 
 static void make_key(void)
 {
-	contexts_failed = pthread_key_create(&contexts_key, free_contexts);
+	encoder_failed = pthread_key_create(&encoder_key, free_encoder);
 }
 
-static struct contexts *thread_contexts(void)
+static ZSTD_CCtx *thread_encoder(void)
 {
-	struct contexts *c;
+	ZSTD_CCtx *c;
 
-	pthread_once(&contexts_once, make_key);
-	if (contexts_failed)
+	pthread_once(&encoder_once, make_key);
+	if (encoder_failed)
 		return NULL;
-	c = pthread_getspecific(contexts_key);
+	c = pthread_getspecific(encoder_key);
 	if (c)
 		return c;
-	c = calloc(1, sizeof(*c));
-	if (c && pthread_setspecific(contexts_key, c)) {
-		free(c);
+	c = ZSTD_createCCtx();
+	if (c && pthread_setspecific(encoder_key, c)) {
+		ZSTD_freeCCtx(c);
 		return NULL;
 	}
 	return c;
 }
 
-static ZSTD_DCtx *thread_dctx(void)
+/* NULL: no memory. */
+static ZSTD_DCtx *take_decoder(void)
 {
-	struct contexts *c = thread_contexts();
+	ZSTD_DCtx *d = NULL;
 
-	if (c && !c->decompress)
-		c->decompress = ZSTD_createDCtx();
-	return c ? c->decompress : NULL;
+	pthread_mutex_lock(&decoders.lock);
+	while (!decoders.spares && decoders.made == DECODERS)
+		pthread_cond_wait(&decoders.freed, &decoders.lock);
+	if (decoders.spares) {
+		d = decoders.spare[--decoders.spares];
+	} else {
+		d = ZSTD_createDCtx();
+		decoders.made += d != NULL;
+	}
+	pthread_mutex_unlock(&decoders.lock);
+	return d;
 }
 
-static ZSTD_CCtx *thread_cctx(void)
+static void give_decoder(ZSTD_DCtx *d)
 {
-	struct contexts *c = thread_contexts();
-
-	if (c && !c->compress)
-		c->compress = ZSTD_createCCtx();
-	return c ? c->compress : NULL;
+	pthread_mutex_lock(&decoders.lock);
+	decoders.spare[decoders.spares++] = d;
+	pthread_cond_signal(&decoders.freed);
+	pthread_mutex_unlock(&decoders.lock);
 }
 
 void block_path(const struct hash *h, char out[BLOCK_PATH_MAX])
@@ -126,10 +135,11 @@ int block_decode(void *out, size_t len, const struct hash *hash, const void *fra
 	if (n != frame_len)
 		return err_set(e, -EBADMSG, "%zu bytes behind the zstd frame", frame_len - n);
 
-	ctx = thread_dctx();
+	ctx = take_decoder();
 	if (!ctx)
 		return err_set(e, -ENOMEM, "no memory to decompress");
 	n = ZSTD_decompressDCtx(ctx, out, len, frame, frame_len);
+	give_decoder(ctx);
 	if (ZSTD_isError(n)) {
 		if (ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
 			return err_set(e, -ENOMEM, "no memory to decompress");
@@ -165,7 +175,7 @@ int block_encode(struct buf *out, const void *data, size_t len, int level, struc
 	r = buf_reserve(out, ZSTD_compressBound(len));
 	if (r < 0)
 		return err_set(e, r, "no room for a compressed block of %zu bytes", len);
-	ctx = thread_cctx();
+	ctx = thread_encoder();
 	if (!ctx)
 		return err_set(e, -ENOMEM, "no memory to compress");
 	n = ZSTD_compressCCtx(ctx, out->data, ZSTD_compressBound(len), data, len, level);

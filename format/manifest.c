@@ -14,7 +14,9 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "format/index.h"
+#include "format/json_bounded.h"
 
+#define VALUES_MAX 32768 /* JSON values: 4 MB of memory; thousands of modules */
 #define STORED_MAX (2 * MANIFEST_SIZE_MAX) /* no encoding of an image is twice as large */
 
 static void free_json(json_t **j)
@@ -437,15 +439,15 @@ static int parse_root(struct manifest *m, json_t *root, struct err *e)
 int manifest_parse(struct manifest *out, const char *text, size_t len, struct err *e)
 {
 	_cleanup_json_ json_t *root = NULL;
-	json_error_t why;
 	int r;
 
 	memset(out, 0, sizeof(*out));
 	if (len > MANIFEST_MAX)
 		return err_set(e, -EINVAL, "manifest: %zu bytes, more than %d", len, MANIFEST_MAX);
-	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	if (!root)
-		return err_set(e, -EINVAL, "manifest: not JSON: line %d: %s", why.line, why.text);
+	if (json_bounded(&root, text, len, VALUES_MAX, e) < 0) {
+		err_add(e, "manifest");
+		return -EINVAL;
+	}
 	r = parse_root(out, root, e);
 	if (r < 0) {
 		err_add(e, "manifest");

@@ -12,12 +12,13 @@
 #include "disk/raw.h"
 #include "export/fuse.h"
 
+#define BUFFERS (2u << 20) /* bytes of reads */
 #define MEMORY_LIMIT (8u << 20) /* bytes: a guest may have little, and its kernel keeps pages as well */
 
 static int serve(const char *path, const char *dir, int ready, struct err *e)
 {
 	struct source *file = NULL, *cloop = NULL;
-	struct fuse_export_options o = {0};
+	struct fuse_export_options o = {.buffers = BUFFERS};
 	struct fuse_export *mount;
 	int r = file_source_open(&file, path, e);
 

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash_set.h"
 #include "format/block.h"
-#include "publish/hash_set.h"
 
 struct block_writer {
 	int fd;

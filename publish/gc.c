@@ -14,10 +14,10 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/hash_set.h"
 #include "base/log.h"
 #include "publish/block_files.h"
 #include "publish/catalogue.h"
-#include "publish/hash_set.h"
 #include "publish/key_files.h"
 #include "publish/store.h"
 #include "publish/tree.h"

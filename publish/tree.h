@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/hash_set.h"
 #include "format/index.h"
-#include "publish/hash_set.h"
 
 struct tree_visitor {
 	/* A node, before it is loaded. May be NULL. 0 or -errno. */

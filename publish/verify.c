@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash_set.h"
 #include "base/log.h"
 #include "format/block.h"
 #include "publish/block_files.h"
-#include "publish/hash_set.h"
 #include "publish/key_files.h"
 #include "publish/pipeline.h"
 #include "publish/store.h"

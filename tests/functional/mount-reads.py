@@ -32,7 +32,7 @@ for seed, size in enumerate([1, 4095, 65537, 3_000_001, 9_437_184]):
     publish(image, name, store="www")
     check(mounted(f"{server.url}/{name}#{key}", data, seed)["verified"] is True, "not verified")
     mounted(f"{server.url}/{name}#{key}", data, seed, cache=None)
-    mounted(f"{server.url}/{name}", data, seed, "--memory-limit", "8M", cache="cache2")
+    mounted(f"{server.url}/{name}", data, seed, "--memory-limit", "32M", cache="cache2")
     mounted(f"www/{name}#{key}", data, seed)
     os.link(image, f"www/raw{seed}.img")
     check(mounted(image, data, seed)["source"] == "file", "not read as a file")

@@ -48,9 +48,10 @@ static struct origin *open_origin(const char *path)
 static struct blocks *open_blocks(
 	struct cache *store, struct cache *cache, struct origin *origin, size_t memory)
 {
+	struct budget budget = {.nodes = memory / 4, .chunks = memory - memory / 4};
 	struct blocks *b;
 
-	assert_int_equal(blocks_open(&b, store, cache, origin, memory, NULL), 0);
+	assert_int_equal(blocks_open(&b, store, cache, origin, &budget, NULL), 0);
 	return b;
 }
 

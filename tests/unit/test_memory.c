@@ -294,7 +294,7 @@ static void *read_many(void *arg)
 static void memory_stays_within_its_bound(void **state)
 {
 	struct random seed = random_start(11);
-	size_t limits[] = {70 * KIB, 256 * KIB, 2 * MIB};
+	size_t limits[] = {130 * KIB, 256 * KIB, 2 * MIB};
 
 	for (int l = 0; l < 3; l++) {
 		struct memory *m = open_memory(limits[l], 3);
@@ -330,7 +330,7 @@ static void a_block_above_the_limit_is_loaded_alone(void **state)
 
 static void a_reader_waits_for_room(void **state)
 {
-	struct memory *m = open_memory(70 * KIB, 0);
+	struct memory *m = open_memory(130 * KIB, 0);
 	struct memory_key k = key(1, 32 * KIB);
 	const struct memory_block *held;
 	struct reader r;
@@ -344,6 +344,49 @@ static void a_reader_waits_for_room(void **state)
 	memory_put(m, held);
 	pthread_join(r.thread, NULL);
 	assert_true(!r.result && r.good);
+	memory_close(m);
+}
+
+/* Small blocks come and go; a large one needs that all are gone at once. */
+static void small_blocks_do_not_overtake_a_large_one_for_ever(void **state)
+{
+	struct memory *m = open_memory(130 * KIB, 0);
+	struct memory_key k = key(1, 32 * KIB), next = key(4, 1 * KIB);
+	const struct memory_block *held;
+	struct reader large, small;
+
+	loader_start(false);
+	assert_int_equal(memory_get(m, &k, &held, NULL), 0);
+	start_reader(&large, m, 2, 32 * KIB);
+	wait_until(stats_of(m).waiting == 1);
+	start_reader(&small, m, 3, 1 * KIB); /* would fit, and waits all the same */
+	wait_until(stats_of(m).waiting == 2);
+	assert_false(memory_want(m, &next, false));
+	assert_int_equal(count_of(3), 0);
+	memory_put(m, held);
+	pthread_join(large.thread, NULL);
+	pthread_join(small.thread, NULL);
+	assert_true(!large.result && large.good && !small.result && small.good);
+	memory_close(m);
+}
+
+static void reserved_room_is_not_for_others(void **state)
+{
+	struct memory *m = open_memory(130 * KIB, 0);
+	size_t taken = memory_reserve(m, 32 * KIB);
+	struct reader r;
+
+	loader_start(false);
+	start_reader(&r, m, 2, 32 * KIB);
+	wait_until(stats_of(m).waiting == 1);
+	assert_int_equal(count_of(2), 0);
+	memory_unreserve(m, taken);
+	pthread_join(r.thread, NULL);
+	assert_true(!r.result && r.good);
+	taken = memory_reserve(m, 1 * MIB); /* above the limit: alone */
+	assert_true(taken >= 3 * MIB);
+	memory_unreserve(m, taken);
+	assert_int_equal(stats_of(m).waiting, 0);
 	memory_close(m);
 }
 
@@ -408,15 +451,15 @@ static void what_is_wanted_is_loaded_before_it_is_read(void **state)
 
 static void a_wish_without_room_is_dropped(void **state)
 {
-	struct memory *m = open_memory(200 * KIB, 1);
+	struct memory *m = open_memory(330 * KIB, 1);
 	struct memory_key a = key(1, 40 * KIB), b = key(2, 40 * KIB), c = key(3, 40 * KIB);
 
 	loader_start(true);
-	assert_true(memory_want(m, &a, true)); /* takes 80 of the 100 KiB that prefetch may have */
+	assert_true(memory_want(m, &a, true)); /* takes 150 of the 165 KiB that prefetch may have */
 	assert_false(memory_want(m, &b, true));
 	assert_true(memory_want(m, &b, false));
 	assert_false(memory_want(m, &c, false));
-	assert_true(stats_of(m).peak <= 200 * KIB);
+	assert_true(stats_of(m).peak <= 330 * KIB);
 	open_gate();
 	get_and_put(m, 3, 40 * KIB);
 	assert_int_equal(count_of(3), 1);
@@ -611,6 +654,8 @@ int main(void)
 		cmocka_unit_test(memory_stays_within_its_bound),
 		cmocka_unit_test(a_block_above_the_limit_is_loaded_alone),
 		cmocka_unit_test(a_reader_waits_for_room),
+		cmocka_unit_test(small_blocks_do_not_overtake_a_large_one_for_ever),
+		cmocka_unit_test(reserved_room_is_not_for_others),
 		cmocka_unit_test(the_reader_of_a_failed_prefetch_tries_itself),
 		cmocka_unit_test(readers_share_the_failure_that_they_wait_for),
 		cmocka_unit_test(what_is_wanted_is_loaded_before_it_is_read),

@@ -14,9 +14,9 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/hash_set.h"
 #include "publish/block_files.h"
 #include "publish/filesystem.h"
-#include "publish/hash_set.h"
 #include "publish/pipeline.h"
 #include "publish/scanner.h"
 #include "publish/store.h"

@@ -1,5 +1,5 @@
 /* Hash sets: see hash_set.h. */
-#include "publish/hash_set.h"
+#include "base/hash_set.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* A set of hashes, with one number for each: open addressing, at most half full, 24 bytes a slot.
  * Keys are the first 16 bytes of a SHA-256, which nobody makes collide. One thread at a time. */
-#ifndef PUBLISH_HASH_SET_H
-#define PUBLISH_HASH_SET_H
+#ifndef BASE_HASH_SET_H
+#define BASE_HASH_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
