@@ -14,9 +14,11 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "disk/copies.h"
 #include "disk/freshness.h"
 #include "disk/succession.h"
+#include "fetch/url.h"
 #include "format/layout.h"
 
 #define STRANGERS_MAX 8	   /* manifests that are put aside: more than mirrors that honestly differ */
@@ -405,7 +407,7 @@ static void add_mirrors(struct search *s, const struct manifest *m)
 	struct err e = ERR_INIT;
 
 	for (size_t i = 0; i < m->mirror_count; i++)
-		if (origin_add(s->origin, m->mirrors[i], &e) < 0)
+		if (sandbox_port_allowed(url_port(m->mirrors[i])) && origin_add(s->origin, m->mirrors[i], &e) < 0)
 			log_debug("mirror %s: %s", m->mirrors[i], e.text);
 }
 

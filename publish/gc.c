@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -76,21 +77,29 @@ static bool same_image(const struct version *a, const struct version *b)
 	return !strcmp(a->manifest.name, b->manifest.name);
 }
 
-/* Which versions go: for each image all but the `keep` newest numbers. What `manifest` says always
- * stays. */
+/* Was the version before this one replaced by it not long ago? Clocks that are ahead keep it longer. */
+static bool is_recent(const struct gc *g, const struct manifest *successor)
+{
+	return time(NULL) - manifest_time(successor->created) < (int64_t)g->o->keep_seconds;
+}
+
+/* Which versions go: for each image all but the `keep` newest numbers, and what was the newest until not long ago. What `manifest` says
+ * always stays. */
 static void choose(struct gc *g, const struct versions *v)
 {
 	for (size_t i = v->count; g->o->keep && i > 0;) {
-		const struct version *newest = &v->list[i - 1];
-		uint64_t kept = 0, number = 0;
+		const struct version *newest = &v->list[i - 1], *successor = NULL, *last = NULL;
+		uint64_t kept = 0;
 
 		for (; i > 0 && same_image(&v->list[i - 1], newest); i--) {
 			const struct version *at = &v->list[i - 1];
 
-			if (at->manifest.version != number)
+			if (!last || at->manifest.version != last->manifest.version) {
 				kept++;
-			number = at->manifest.version;
-			g->dropped[i - 1] = kept > g->o->keep && !at->newest;
+				successor = last;
+			}
+			last = at;
+			g->dropped[i - 1] = kept > g->o->keep && !at->newest && !is_recent(g, &successor->manifest);
 		}
 	}
 }

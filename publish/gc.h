@@ -11,6 +11,7 @@
 struct gc_options {
 	uint64_t keep; /* newest versions to keep of each image; older manifests are removed. 0:
 			  keep all */
+	uint64_t keep_seconds; /* and keep, too, what was the newest version within this time: it is in use */
 	bool dry_run;  /* remove nothing, only count */
 };
 

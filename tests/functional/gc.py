@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """inetboot gc and verify: what nobody names goes, what anybody names stays, and where it cannot be known nothing goes."""
+import time
 from storelib import *
 
 need("zstd")
@@ -25,9 +26,11 @@ for name in ("store/image/manifest.9.tmp.17.3", "store/index.html.tmp.17.4", "st
     open(name, "w").close()
 open("store/image/notes.tmp.txt", "w").close()
 with_garbage = all_blocks()
-dry = run("gc", "store", "--keep", "2", "--dry-run")
+check("remove 0 versions" in run("gc", "store", "--keep", "2", "--dry-run"), "gc would remove what was the newest version today")
+check("remove 0 versions" in run("gc", "store", "--keep", "2", "--keep-days", "1", "--dry-run"), "the same, --keep-days 1")
+dry = run("gc", "store", "--keep", "2", "--keep-days", "0", "--dry-run")
 check(all_blocks() == with_garbage and os.path.exists("store/image/manifest.1"), "--dry-run removed something")
-wet = run("gc", "store", "--keep", "2")
+wet = run("gc", "store", "--keep", "2", "--keep-days", "0")
 check(dry.replace("would remove", "removed") == wet, f"--dry-run says {dry}, gc says {wet}")
 check("removed 3 versions" in wet and "4 temporary files" in wet, wet)
 check(sorted(os.listdir("store/image")) == [".lock", "key.pub", "manifest", "manifest.4", "manifest.5", "notes.tmp.txt"], os.listdir("store/image"))
@@ -52,7 +55,7 @@ check(named - {None} <= have, "a named block is gone")
 
 # Rolled back by hand: what `manifest` says is never dropped.
 shutil.copy("store/image/manifest.4", "store/image/manifest")
-run("gc", "store", "--keep", "1")
+run("gc", "store", "--keep", "1", "--keep-days", "0")
 check(os.path.exists("store/image/manifest.4"), "the version that readers get was dropped")
 run("verify", "store")
 
@@ -112,4 +115,21 @@ check("no folder `blocks`" in run("gc", ".", status=1), "gc of a folder that is 
 run("gc", "nowhere", status=1)
 run("gc", status=2)
 run("gc", "store", "--keep", "0", status=2)
+for days in ("-1", "x", "", "36526"):
+    run("gc", "store", "--keep", "1", "--keep-days", days, status=2)
+
+# Versions by their age: 1 was replaced ten days ago, 2 five days ago.
+shutil.rmtree("store")
+for version in (1, 2, 3, 4):
+    make_image("a.img", SIZE // 10, version)
+    publish("a.img")
+for file, days in (("manifest.1", 30), ("manifest.2", 10), ("manifest.3", 5), ("manifest.4", 0), ("manifest", 0)):
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * 86400))
+    text = content(f"store/image/{file}").decode().replace(manifest(file=file)["created"], made)  # gc does not check signatures
+    with open(f"store/image/{file}", "w") as f:
+        f.write(text)
+for days, left in (("11", "1234"), ("7", "234"), ("1", "34"), ("0", "4")):
+    run("gc", "store", "--keep", "1", "--keep-days", days)
+    have = "".join(sorted(f[-1] for f in os.listdir("store/image") if f.startswith("manifest.")))
+    check(have == left, f"--keep-days {days} leaves versions {have}")
 done()

@@ -26,7 +26,7 @@ for i in range(20):
     args = ("--key", "key", "--level", "1")
     both = [start("publish", f"{x}.img", "store", "--name", n, *args) for x, n in (("a", "a"), ("b", "b"), ("a", "both"), ("b", "both"))]
     if i % 2:
-        both.append(start("gc", "store", "--keep", "3"))
+        both.append(start("gc", "store", "--keep", "3", "--keep-days", "0"))
     for p in both:
         end(p)
     run("verify", "store")
