@@ -121,7 +121,7 @@ static int mark(struct gc *g, const struct versions *v, struct err *e)
 
 		if (g->dropped[i] && is_current(v, i))
 			g->dropped[i] = false;
-		if (g->dropped[i])
+		if (g->dropped[i] || v->list[i].manifest.revoked) /* nobody reads a revoked one's disk */
 			continue;
 		r = mark_manifest(g, &v->list[i].manifest, e);
 		if (r < 0)

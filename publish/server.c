@@ -96,7 +96,7 @@ static const char *content_type(const char *path)
 		return "text/html; charset=utf-8";
 	if (text_ends(base, ".json"))
 		return "application/json";
-	if (text_starts(base, "manifest") || text_ends(base, ".pub"))
+	if (text_starts(base, "manifest") || text_starts(base, "next.") || text_ends(base, ".pub"))
 		return "text/plain; charset=utf-8";
 	return text_starts(path, "/blocks/") ? "application/zstd" : "application/octet-stream";
 }

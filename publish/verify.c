@@ -208,7 +208,7 @@ static int name_needy(struct verify *v, struct err *e)
 		struct need_search search = {.v = v};
 		struct tree_visitor visitor = {
 			.chunk = need_chunk, .broken = need_broken, .context = &search};
-		int r = walk_all(v->store.fd, &v->versions.list[i].manifest, &visitor, e);
+		int r = v->versions.list[i].manifest.revoked ? 0 : walk_all(v->store.fd, &v->versions.list[i].manifest, &visitor, e);
 
 		if (r < 0)
 			return r;
@@ -237,6 +237,8 @@ static int run(struct verify *v, unsigned jobs, struct err *e)
 			r = key_files_verify(&v->store, at->manifest.name, &v->versions, on_bad_manifest, v, e);
 		if (r < 0)
 			break;
+		if (at->manifest.revoked)
+			continue;
 		r = walk_all(v->store.fd, &v->versions.list[i].manifest, &visitor, e);
 	}
 	if (r < 0)

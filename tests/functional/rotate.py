@@ -3,7 +3,7 @@
 offline too; a change that is killed anywhere leaves working links, and is finished by doing it again."""
 from mountlib import *
 
-need("signify-openbsd", "strace")
+need("signify-openbsd", "strace", "zstd")
 SIZE = 300000
 key = {n: make_key(n) for n in ("k1", "k2", "k3", "k4", "other")}
 for n in key:
@@ -236,6 +236,8 @@ need_fuse()
 mounted = Mount(X["k2"], cache="reader-cache")
 with open(mounted.disk, "rb") as f:
     f.read(1000)
+blocks = {block_file("store", d) for _, d in leaves("store", root("x"), manifest("x")["index"]["depth"] - 1, SIZE) if d} - \
+    {block_file("store", d) for _, d in leaves("store", root("y"), manifest("y")["index"]["depth"] - 1, SIZE) if d}
 check("x is revoked" in run("key", "--revoke", "store", "x", "--key", "k3", "--reason", "made by mistake"), "no word")
 check("already" in run("key", "--revoke", "store", "--all", "--key", "k3"), "a second revocation")
 signed("store/x/manifest", "k3")
@@ -259,6 +261,10 @@ check("revoked" in publish("a.img", "x", "--replace-key", key="k3", status=1), "
 entry = next(i for i in json.loads(content("store/catalog.json"))["images"] if i["name"] == "x")
 check(entry["revoked"] == "made by mistake" and "Revoked" in content("store/index.html").decode(), "the catalogue does not tell")
 check("warning: x says that its publisher has revoked it" in look(f"{DIR}/store/x"), "no warning without a key")
+run("gc", "store", "--keep", "1", "--keep-days", "0")
+check(len(blocks) > 1 and not any(b in all_blocks() for b in blocks), "gc keeps the blocks of a revoked image")
+run("verify", "store")
+refused(f"{both.url}/x#{key['k1']}", "revoked x")
 publish("a.img", "x", "--replace-key", key="k4")
 check(version_of(f"{both.url}/x#{key['k4']}") == 7, "the name is lost for ever")
 run("gc", "store", "--keep", "1", "--keep-days", "0")
