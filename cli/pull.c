@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "disk/confine.h"
+#include "disk/copies.h"
 #include "disk/pull.h"
 
 static const char help[] =
@@ -66,6 +67,8 @@ int cmd_pull(int argc, char **argv)
 		r = pull_image(image, "pulling", false, &result, &e);
 	if (!r)
 		r = check_kept(image, &result, &e);
+	if (!r && image->link.has_key && !image->link.version)
+		copy_mark_whole(image->cache, &image->link.key, &image->manifest);
 	if (r < 0) {
 		err_add(&e, "cannot pull %s", argv[optind]);
 	} else {

@@ -22,7 +22,7 @@ struct blocks {
 	struct origin *origin;
 	struct memory *chunks, *nodes;
 	atomic_uint_fast64_t bad_local;
-	atomic_bool cancelled;
+	atomic_bool cancelled, keep;
 	atomic_uint_fast64_t no_network_until_ms; /* the cache is bypassed, and the network did not stand in for it */
 };
 
@@ -32,7 +32,6 @@ struct wanted {
 	size_t len;
 	uint8_t *data; /* the result; owned */
 	size_t made;
-	bool keep; /* it is wanted for the cache */
 };
 
 /* Bytes of a block file: what zstd may need for data that does not compress (ZSTD_COMPRESSBOUND). Loading has room for that
@@ -109,7 +108,7 @@ static int load_network(struct blocks *b, struct wanted *w, bool background, boo
 	r = origin_get(b->origin, &rq, &answer, e);
 	if (r < 0)
 		return r;
-	if (b->cache && w->keep)
+	if (b->cache && b->keep)
 		cache_keep(b->cache, w->hash, answer.body.data, answer.body.len);
 	else if (b->cache)
 		cache_store(b->cache, w->hash, answer.body.data, answer.body.len);
@@ -295,9 +294,14 @@ uint32_t node_find(const struct node *n, uint64_t offset)
 	return low;
 }
 
+void blocks_keep(struct blocks *b)
+{
+	b->keep = true;
+}
+
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e)
 {
-	struct wanted w = {.hash = hash, .len = len, .keep = true};
+	struct wanted w = {.hash = hash, .len = len};
 	size_t charge = memory_reserve(b->chunks, len);
 	int r = load_block(b, &w, true, e);
 

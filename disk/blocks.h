@@ -40,6 +40,9 @@ uint32_t node_find(const struct node *n, uint64_t offset);
 
 void blocks_put(struct blocks *b, const struct memory_block *block);
 
+/* From now on whatever is fetched must get into the cache, however slow that is. */
+void blocks_keep(struct blocks *b);
+
 /* Brings a chunk's file into the cache without keeping it in memory; checks it as ever. Returns 1 if it had to be fetched, 0 if
  * it was there and good. */
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,11 @@ char *copy_name(const char *image, uint64_t version)
 char *copy_name_of_last_word(const char *image)
 {
 	return file_path("%s@next", image);
+}
+
+char *copy_name_of_mark(const char *image)
+{
+	return file_path("%s@whole", image);
 }
 
 static char *copy_dir(struct cache *cache, const struct public_key *key)
@@ -47,4 +53,32 @@ void copy_keep(struct cache *cache, const struct public_key *key, const char *na
 
 	if (path && (file_mkdirs(dir, &e) < 0 || file_save(AT_FDCWD, path, data, len, 0, &e) < 0))
 		log_debug("no copy of the manifest is kept for offline use: %s", e.text);
+}
+
+/* What a mark says: the version, and its root. */
+static void mark_text(const struct manifest *m, char out[128])
+{
+	char root[HASH_HEX_MAX];
+
+	hash_hex(&m->image.root, root);
+	snprintf(out, 128, "%" PRIu64 " %s\n", m->version, root);
+}
+
+void copy_mark_whole(struct cache *cache, const struct public_key *key, const struct manifest *m)
+{
+	_cleanup_free_ char *name = copy_name_of_mark(m->name);
+	char text[128];
+
+	mark_text(m, text);
+	copy_keep(cache, key, name, text, strlen(text));
+}
+
+bool copy_is_whole(struct cache *cache, const struct public_key *key, const struct manifest *m)
+{
+	_cleanup_free_ char *name = copy_name_of_mark(m->name);
+	_cleanup_buf_ struct buf there = BUF_INIT(128);
+	char text[128];
+
+	mark_text(m, text);
+	return !copy_load(cache, key, name, &there) && there.len == strlen(text) && !memcmp(there.data, text, there.len);
 }

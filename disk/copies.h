@@ -3,20 +3,28 @@
 #ifndef DISK_COPIES_H
 #define DISK_COPIES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "cache/cache.h"
-#include "format/signature.h"
+#include "format/manifest.h"
 
-/* What a copy is called: NAME (newest seen), NAME@N (a pinned version), NAME@next (a last word). Allocated, or NULL. */
+/* What a copy is called: NAME (newest seen), NAME@N (a pinned version), NAME@next (a last word), NAME@whole (a mark: see
+ * copy_mark_whole()). Allocated, or NULL. */
 char *copy_name(const char *image, uint64_t version);
 char *copy_name_of_last_word(const char *image);
+char *copy_name_of_mark(const char *image);
 
 /* Appends a copy to out. -ENOENT, also where cache or name is NULL. */
 int copy_load(struct cache *cache, const struct public_key *key, const char *name, struct buf *out);
 
 /* Best effort: what cannot be kept is fetched again. cache NULL is fine. */
 void copy_keep(struct cache *cache, const struct public_key *key, const char *name, const void *data, size_t len);
+
+/* Remembers that all blocks of a version are in the cache; and were they, when somebody last looked? Some may have been evicted since: it
+ * is a hint of how much a start depends on the network. key: the link's. */
+void copy_mark_whole(struct cache *cache, const struct public_key *key, const struct manifest *m);
+bool copy_is_whole(struct cache *cache, const struct public_key *key, const struct manifest *m);
 
 #endif

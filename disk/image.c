@@ -26,6 +26,7 @@ static void take_manifest(struct image *image, struct found_manifest *found)
 	image->manifest = found->manifest;
 	image->in_store = true;
 	image->verified = found->verified;
+	image->from_copy = found->from_copy;
 	found->manifest = (struct manifest){0};
 	found_manifest_free(found);
 }
@@ -194,6 +195,8 @@ int image_open_disk(struct image *image, struct err *e)
 		r = disk_open(&image->disk, source, e);
 	if (r < 0)
 		source_close(source);
+	if (!r && image->from_copy)
+		image->refresh = refresh_start(&image->link, image->manifest.version, image->origin, image->cache);
 	return r;
 }
 
@@ -241,6 +244,7 @@ json_t *image_status(struct image *image)
 		json_object_set_new(out, "version", json_integer((json_int_t)image->manifest.version));
 		json_object_set_new(out, "filesystem", json_string(image->manifest.filesystem));
 		json_object_set_new(out, "verified", json_boolean(image->verified));
+		json_object_set_new(out, "from_copy", json_boolean(image->from_copy));
 	}
 	json_object_set_new(out, "sandbox", json_string(sandbox_status()));
 	if (image->disk)
@@ -255,6 +259,9 @@ void image_close(struct image *image)
 	disk_close(image->disk);
 	if (image->blocks)
 		blocks_close(image->blocks);
+	if (image->origin)
+		origin_cancel(image->origin);
+	refresh_end(image->refresh);
 	if (image->origin)
 		origin_close(image->origin);
 	if (image->cache)

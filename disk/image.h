@@ -9,6 +9,7 @@
 #include "cache/cache.h"
 #include "disk/blocks.h"
 #include "disk/disk.h"
+#include "disk/refresh.h"
 #include "fetch/origin.h"
 #include "format/link.h"
 #include "format/manifest.h"
@@ -29,12 +30,14 @@ struct image {
 	struct manifest manifest; /* of an image in a store; else size 0 */
 	bool in_store;
 	bool verified;		  /* the link's key signed it */
+	bool from_copy;		  /* the manifest is from the cache, as no server answered */
 	char *text;		  /* the link as it was given, fit to be shown (text_clean()); owned */
 	struct origin *origin;
 	struct cache *store, *cache;
 	struct blocks *blocks;
 	struct budget budget;
 	struct disk *disk;	  /* NULL until image_open_disk() */
+	struct refresh *refresh;  /* or NULL */
 };
 
 /* Looks the link up and, for a store, gets and checks the manifest; opens no disk yet. -EKEYREJECTED for a wrong signature, -ESTALE

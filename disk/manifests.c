@@ -42,6 +42,7 @@ struct search {
 	struct origin *origin; /* NULL: the link's folder */
 	struct cache *cache;
 	bool once;	       /* do not wait for a network that is gone */
+	unsigned timeout_ms;   /* for the manifest */
 	struct succession keys;
 	struct found_manifest best; /* text.len 0: none yet */
 	int signer;		    /* the place of its key */
@@ -291,7 +292,7 @@ static void meet_strangers(struct search *s)
 
 static int ask_manifest(struct search *s, struct err *e)
 {
-	return ask(s, layout_manifest(s->link->name, s->link->version), MANIFEST_MAX, judge_manifest, ORIGIN_FIRST_MS, s->once, e);
+	return ask(s, layout_manifest(s->link->name, s->link->version), MANIFEST_MAX, judge_manifest, s->timeout_ms, s->once, e);
 }
 
 static int run(struct search *s, struct err *e)
@@ -419,6 +420,8 @@ static int fetch(struct search *s, bool have_copy, struct err *e)
 
 	s->best = (struct found_manifest){0};
 	s->once = have_copy;
+	if (have_copy)
+		s->timeout_ms = copy_is_whole(s->cache, &s->link->key, &copy.manifest) ? MANIFEST_WHOLE_MS : MANIFEST_COPY_MS;
 	add_mirrors(s, &copy.manifest);
 	r = run(s, e);
 	if (r >= 0 || !have_copy || (r != -EHOSTUNREACH && r != -ETIMEDOUT && r != -EBADMSG)) {
@@ -436,7 +439,7 @@ static int fetch(struct search *s, bool have_copy, struct err *e)
 int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool strict,
 	struct err *e)
 {
-	struct search s = {.link = l, .origin = origin, .cache = cache};
+	struct search s = {.link = l, .origin = origin, .cache = cache, .timeout_ms = ORIGIN_FIRST_MS};
 	bool have_copy;
 	int r = begin(&s, e);
 
@@ -451,6 +454,34 @@ int manifest_fetch(struct found_manifest *out, const struct link *l, struct orig
 			r = finish(&s, out, strict, e);
 		}
 	}
+	end(&s);
+	return r;
+}
+
+static void tell_late(struct search *s, uint64_t present)
+{
+	const struct manifest *m = &s->best.manifest;
+	struct err e = ERR_INIT;
+
+	if (m->revoked) {
+		handle_revoked(s, &e);
+		log_warning("%s", e.text);
+		return;
+	}
+	keep_copy(s);
+	if (m->version > present)
+		log_info("version %" PRIu64 " of %s has come: the next start is from that", m->version, m->name);
+}
+
+int manifest_refresh(const struct link *l, uint64_t present, struct origin *origin, struct cache *cache, struct err *e)
+{
+	struct search s = {.link = l, .origin = origin, .cache = cache, .once = true, .timeout_ms = ORIGIN_FIRST_MS};
+	int r = begin(&s, e);
+
+	if (!r)
+		r = run(&s, e);
+	if (!r)
+		tell_late(&s, present);
 	end(&s);
 	return r;
 }

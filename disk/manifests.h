@@ -18,6 +18,8 @@
 #include "format/manifest.h"
 
 #define MANIFEST_GRACE_MS 300
+#define MANIFEST_WHOLE_MS 1000	/* for the network, when the cache has all blocks of the version in it */
+#define MANIFEST_COPY_MS 8000	/* when it has a manifest, and perhaps not all blocks: a slow network is better than an old version then */
 
 struct found_manifest {
 	struct manifest manifest;
@@ -35,10 +37,15 @@ struct found_manifest {
 int manifest_load(struct found_manifest *out, const struct link *l, bool strict, struct err *e);
 
 /* Of a link to a web server. A pinned version never changes, so a copy of it in the cache (NULL: none) does without the network. The
- * newest is asked for; a copy of the newest seen is the way out when no mirror answers. A signature by another key, or a replayed
+ * newest is asked for; a copy of the newest seen is the way out when no mirror answers soon: at once when it is clear that none will (no
+ * route, no such name), else after the times above. A signature by another key, or a replayed
  * version, is never passed over for the copy; a login page in place of a manifest is. Errors otherwise as origin_get(). */
 int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool strict,
 	struct err *e);
+
+/* After a start from a copy: asks once more, waiting longer, and keeps what comes as the copy for the next start. Says so in
+ * the log when that is a newer version, or that the image was revoked. 0 when a server gave a good answer. */
+int manifest_refresh(const struct link *l, uint64_t present, struct origin *origin, struct cache *cache, struct err *e);
 
 void found_manifest_free(struct found_manifest *f);
 

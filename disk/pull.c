@@ -117,6 +117,7 @@ int pull_image(struct image *image, const char *what, bool go_on, struct pull_re
 	unsigned started = 0;
 	int r = 0;
 
+	blocks_keep(image->blocks);
 	progress_begin(&p.progress, what, image->manifest.image.size);
 	for (; !r && started < WORKERS; started += !r)
 		r = -pthread_create(&threads[started], NULL, worker, &p);

@@ -61,7 +61,8 @@ struct origin_request {
 	void *context;
 	bool background;      /* prefetch: queued behind all demanded requests */
 	bool fresh;	      /* for the mutable manifest: ask caches on the way to revalidate */
-	unsigned timeout_ms;  /* of this request, where the origin has none; 0: without limit. ORIGIN_FIRST_MS for a first contact */
+	unsigned timeout_ms;  /* of this request, where the origin has none, or (with `once`) a longer one; 0: without limit.
+				 ORIGIN_FIRST_MS for a first contact */
 	bool once;	      /* fail at the first full round over the mirrors instead of waiting (offline start, probes) */
 };
 

@@ -22,7 +22,11 @@
 /* How long it may take, with all tries; 0: without limit. */
 static unsigned limit_ms(const struct quest *q)
 {
-	return q->origin->timeout_ms ? q->origin->timeout_ms : q->rq->timeout_ms;
+	unsigned all = q->origin->timeout_ms, this = q->rq->timeout_ms;
+
+	if (q->rq->once && this && this < all)
+		return this;
+	return all ? all : this;
 }
 
 int quest_begin(struct quest *q, struct origin *o, const struct origin_request *rq, struct err *e)

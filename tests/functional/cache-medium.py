@@ -8,12 +8,12 @@ from mountlib import *
 
 need_fuse()
 key = make_key()
-make_image("image", 24_000_000, 1, holes=False)
+make_image("image", 48_000_000, 1, holes=False)
 data = content("image")
 publish("image", store="www")
 server = Server("www")
 link = f"{server.url}/image#{key}"
-SMALL = ("--memory-limit", "8M")
+SMALL = ("--memory-limit", "32M")
 
 
 class Medium:
