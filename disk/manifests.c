@@ -41,6 +41,7 @@ struct search {
 	const struct link *link;
 	struct origin *origin; /* NULL: the link's folder */
 	struct cache *cache;
+	bool strict;
 	bool once;	       /* do not wait for a network that is gone */
 	unsigned timeout_ms;   /* for the manifest */
 	struct succession keys;
@@ -347,19 +348,24 @@ static int handle_revoked(struct search *s, struct err *e)
 	return refuse_revoked(s, m->reason, e);
 }
 
+static void remember_version(struct search *s)
+{
+	if (s->best.verified)
+		versions_remember(&s->best.signer, s->best.manifest.name, s->best.manifest.version, &s->forgotten);
+}
+
 /* Hands the best over. */
-static int finish(struct search *s, struct found_manifest *out, bool strict, struct err *e)
+static int finish(struct search *s, struct found_manifest *out, struct err *e)
 {
 	const struct manifest *m = &s->best.manifest;
 	int r = m->revoked ? handle_revoked(s, e) : 0;
 
 	if (!r)
-		r = freshness_check(m, s->best.from_copy, strict, e);
+		r = freshness_check(m, s->best.from_copy, s->strict, e);
 	if (r < 0)
 		return r;
-	if (s->best.verified)
-		versions_remember(&s->best.signer, m->name, m->version, &s->forgotten);
-	if (s->forgotten.code && strict)
+	remember_version(s);
+	if (s->forgotten.code && s->strict)
 		return err_set(e, s->forgotten.code, "%s", s->forgotten.text);
 	if (s->forgotten.code)
 		log_warning("%s", s->forgotten.text);
@@ -420,7 +426,7 @@ static int fetch(struct search *s, bool have_copy, struct err *e)
 
 	s->best = (struct found_manifest){0};
 	s->once = have_copy;
-	if (have_copy)
+	if (have_copy && !s->strict) /* a strict start has less use for a copy */
 		s->timeout_ms = copy_is_whole(s->cache, &s->link->key, &copy.manifest) ? MANIFEST_WHOLE_MS : MANIFEST_COPY_MS;
 	add_mirrors(s, &copy.manifest);
 	r = run(s, e);
@@ -439,7 +445,7 @@ static int fetch(struct search *s, bool have_copy, struct err *e)
 int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool strict,
 	struct err *e)
 {
-	struct search s = {.link = l, .origin = origin, .cache = cache, .timeout_ms = ORIGIN_FIRST_MS};
+	struct search s = {.link = l, .origin = origin, .cache = cache, .strict = strict, .timeout_ms = ORIGIN_FIRST_MS};
 	bool have_copy;
 	int r = begin(&s, e);
 
@@ -451,7 +457,7 @@ int manifest_fetch(struct found_manifest *out, const struct link *l, struct orig
 			tell_offers(&s);
 			if (!s.best.from_copy && !s.best.manifest.revoked)
 				keep_copy(&s);
-			r = finish(&s, out, strict, e);
+			r = finish(&s, out, e);
 		}
 	}
 	end(&s);
@@ -469,6 +475,7 @@ static void tell_late(struct search *s, uint64_t present)
 		return;
 	}
 	keep_copy(s);
+	remember_version(s);
 	if (m->version > present)
 		log_info("version %" PRIu64 " of %s has come: the next start is from that", m->version, m->name);
 }
@@ -488,7 +495,7 @@ int manifest_refresh(const struct link *l, uint64_t present, struct origin *orig
 
 int manifest_load(struct found_manifest *out, const struct link *l, bool strict, struct err *e)
 {
-	struct search s = {.link = l};
+	struct search s = {.link = l, .strict = strict};
 	int r = begin(&s, e);
 
 	if (!r)
@@ -497,7 +504,7 @@ int manifest_load(struct found_manifest *out, const struct link *l, bool strict,
 		r = err_set(e, -ENOENT, "there is neither a file %s nor an image of that name in a store%s", l->file,
 			strchr(l->file, ':') ? " (is http:// missing?)" : "");
 	if (!r)
-		r = finish(&s, out, strict, e);
+		r = finish(&s, out, e);
 	end(&s);
 	return r;
 }

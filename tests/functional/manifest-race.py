@@ -111,6 +111,26 @@ fresh_user()
 text, _, _ = look(foreign.url, status=1)
 check("another key" in text and foreign.url in text, text)
 
+# What comes too late for a start from the cache counts as seen all the same.
+fresh_user()
+need_fuse()
+late = Server(shutil.copytree("v1", "late"))
+link = f"{late.url}/x{KEY}"
+run("pull", "--cache", "pulled", link)
+shutil.copytree("v3", "late", dirs_exist_ok=True)
+late.rules("/x/manifest delay ms=1500")
+mounted = Mount(link, cache="pulled")
+check(mounted.status()["version"] == 1, "a start from a full cache waited for a slow server")
+wait_for(lambda: "version 3 of x has come" in mounted.said(), "the late manifest")
+mounted.end()
+late.rules()
+shutil.copy("v1/x/manifest", "late/x/manifest")
+text = run("info", "--cache", "pulled", link, status=1)
+check("version 1, but version 3 was seen" in text, text)
+shutil.copy("v3/x/manifest", "late/x/manifest")
+late.rules("/x/manifest delay ms=1500")  # --strict has no use for a copy, so it waits
+check("starting from" not in run("info", "--strict", "--cache", "pulled", link), "--strict does not wait for a slow server")
+
 # Mirrors that the manifest names are known before any server answers, from the copy in the cache.
 fresh_user()
 home = Server("v3")
