@@ -76,12 +76,12 @@ static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, bool
 	if (!c)
 		return -ENOENT;
 	r = anyway ? cache_load_anyway(c, w->hash, &frame) : cache_load(c, w->hash, &frame);
-	if (r < 0) {
+	if (r < 0 && r != -EFBIG) {
 		if (r != -ENOENT)
 			err_set(reason, r, "%s: %s", cache_dir(c), strerror(-r));
 		return r;
 	}
-	r = decode(w, &frame, reason);
+	r = r < 0 ? err_set(reason, -EBADMSG, "the file is longer than this block may be") : decode(w, &frame, reason);
 	if (r < 0) {
 		err_add(reason, "in %s", cache_dir(c));
 		b->bad_local++;
