@@ -26,6 +26,7 @@ are left alone, then every `every`th is hit, at most `count` times. The first ru
     change                      the file is another one now: other bytes, other ETag, same length
     auth user=U password=P      401 without these
     gone seconds=N              no listening socket and all connections reset; returns on the same port
+    good                        nothing: keeps the rules behind this one away
     half [part=0|1]             404 for half of the paths, by their checksum: a mirror that was not copied to the end
     swap with=PATH              another file of the folder in its place: a stale proxy, a replay, one valid block for another
     zeros                       the right length, but zeros: a disk that was full
@@ -46,10 +47,10 @@ are left alone, then every `every`th is hit, at most `count` times. The first ru
 A rule for the path `:connect` hits connections when they are accepted, before TLS and before any request: `stall`, `reset`,
 `delay ms=N`, and `garbage`.
 
-/__control: POST {"rules": [RULE], "clear": true, "forget": true, "gone": SECONDS} adds rules, first dropping all old ones
-(clear) and the log (forget). GET gives {"requests": [{time, method, path, range, headers, status, bytes, connection, rule, proxied}],
+/__control: POST {"rules": [RULE], "clear": true, "drop": TEXT, "forget": true, "gone": SECONDS} adds rules, first dropping all old
+ones (clear), those whose text begins with TEXT (drop), and the log (forget). GET gives {"requests": [{time, method, path, range, headers, status, bytes, connection, rule, proxied}],
 "bytes", "connections", "concurrent": most requests at once, "faults": {KIND: hits since the start}}. `time` is in seconds. With --no-log,
-for hours of use, no requests are kept.
+for hours of use, no requests are kept. GET /__control?under=TEXT gives only the requests for paths that begin with it.
 """
 
 import argparse
@@ -372,12 +373,16 @@ class Server:
                     self.log, self.most, self.connections = [], self.now, 0
                 if orders.get("clear"):
                     self.rules, self.changed = [], False
+                if "drop" in orders:
+                    self.rules = [r for r in self.rules if not r.text.startswith(orders["drop"])]
                 self.rules += rules
             body = b"{}"
         else:
             with self.lock:
                 sent = sum(e["bytes"] for e in self.log) if self.keep_log else self.sent
-                body = json.dumps({"requests": self.log, "bytes": sent, "connections": self.connections,
+                under = urllib.parse.parse_qs(urllib.parse.urlsplit(request.target).query).get("under", [""])[0]
+                log = [e for e in self.log if e["path"].startswith(under)]
+                body = json.dumps({"requests": log, "bytes": sent, "connections": self.connections,
                                    "concurrent": self.most, "faults": self.faults}).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         s.sendall(head.encode() + body)
@@ -634,7 +639,7 @@ def slow_head(server, rule, request, reply):
 
 GARBAGE = bytes(range(256)) * 16
 KINDS = {
-    "half": half, "swap": swap, "zeros": zeros, "empty": empty, "inject": inject, "partial": partial, "badrange": bad_range,
+    "good": nothing, "half": half, "swap": swap, "zeros": zeros, "empty": empty, "inject": inject, "partial": partial, "badrange": bad_range,
     "length": length, "chunked": chunked, "tail": tail, "keepclosed": nothing, "garbage": garbage, "http09": http09,
     "interim": interim, "headers": header_flood, "slowhead": slow_head,
     "delay": delay, "stall": stop_at("stall", False), "reset": stop_at("reset", False), "drip": drip,

@@ -34,6 +34,14 @@ def wait_for(condition, what, seconds=SECONDS):
         time.sleep(0.005)
 
 
+def connects(connection):
+    try:
+        connection.connect()
+    except ConnectionError:
+        return False
+    return True
+
+
 class Server:
     """tests/badserver.py on a folder."""
 
@@ -45,9 +53,10 @@ class Server:
         self.bind, self.url = bind, f"http://{bind}:{self.port}"
         at_end.append(self.stop)
 
-    def control(self, method, orders=None):
+    def control(self, method, orders=None, query=""):
         c = http.client.HTTPConnection(self.bind, self.port, timeout=SECONDS)
-        c.request(method, "/__control", json.dumps(orders) if orders is not None else None)
+        wait_for(lambda: connects(c), "the server, which may be away by order")
+        c.request(method, "/__control" + query, json.dumps(orders) if orders is not None else None)
         answer = json.loads(c.getresponse().read())
         c.close()
         return answer
@@ -59,8 +68,8 @@ class Server:
     def gone(self, seconds):
         self.control("POST", {"gone": seconds})
 
-    def log(self):
-        return self.control("GET")
+    def log(self, under=""):
+        return self.control("GET", query=f"?under={under}")
 
     def stop(self):
         self.process.kill()
@@ -73,6 +82,7 @@ class Child:
     """f() in a process of its own. True, None and 0 are success; an exception or text is what went wrong."""
 
     def __init__(self, f, *args):
+        self.killed = False
         self.out, out = os.pipe()
         self.pid = os.fork()
         if not self.pid:
@@ -90,7 +100,8 @@ class Child:
         return bool(select.select([self.fd], [], [], seconds)[0])
 
     def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
+        self.killed = True
+        signal.pidfd_send_signal(self.fd, signal.SIGKILL)
 
     def result(self, seconds=SECONDS, what="a reader"):
         """What went wrong, or "". Fails the test when it hangs."""
@@ -98,10 +109,13 @@ class Child:
         if hangs:
             self.kill()
             check(self.ended(5), f"{what} hangs, and cannot be killed")
-        os.waitpid(self.pid, 0)
+        status = os.waitpid(self.pid, 0)[1]
         os.close(self.fd)
+        self.pid = self.fd = None  # the number may be another process's from now on
         with open(self.out, "rb") as f:
             text = f.read().decode()
+        if os.WIFSIGNALED(status) and not self.killed:
+            text += f" ended by signal {os.WTERMSIG(status)}"
         check(not hangs, f"{what} hangs: no end within {seconds} s")
         return text
 

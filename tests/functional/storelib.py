@@ -3,6 +3,7 @@ format that shares no code with the first: it knows docs/format.md, json and the
 import hashlib, json, os, random, shutil, struct, subprocess, sys, tempfile
 
 INETBOOT = os.path.abspath(sys.argv[1])
+MAIN = os.getpid()
 DIR = tempfile.mkdtemp(prefix="functional.", dir=os.environ.get("TMPDIR", "/tmp"))
 os.chdir(DIR)
 
@@ -34,7 +35,13 @@ def on_exception(kind, value, trace):
 sys.excepthook = on_exception
 
 
+class Failed(Exception):
+    """In a child: told to the parent, which cleans up."""
+
+
 def fail(text):
+    if os.getpid() != MAIN:
+        raise Failed(text)
     print("failed:", text, file=sys.stderr)
     done(1)
 
