@@ -48,6 +48,8 @@ static void print_image(const char *store, json_t *image)
 	print_clean(text_of(image, "filesystem"));
 	printf(", ");
 	print_clean(text_of(image, "created"));
+	if (json_object_get(image, "revoked"))
+		printf(", revoked by its publisher");
 	printf("\n  %s/%s%s", store, text_of(image, "name"), *key ? "#" : "");
 	print_clean(key);
 	putchar('\n');

@@ -265,6 +265,7 @@ check("revoked" in publish("a.img", "x", key="k3", status=1), "a revoked image i
 check("revoked" in publish("a.img", "x", "--replace-key", key="k3", status=1), "a revoked image is published again by its key")
 entry = next(i for i in json.loads(content("store/catalog.json"))["images"] if i["name"] == "x")
 check(entry["revoked"] == "made by mistake" and "Revoked" in content("store/index.html").decode(), "the catalogue does not tell")
+check("revoked by its publisher" in run("ls", "store").split("\n")[0], "ls does not tell")
 check("warning: x says that its publisher has revoked it" in look(f"{DIR}/store/x"), "no warning without a key")
 run("gc", "store", "--keep", "1", "--keep-days", "0")
 check(blocks and not any(b in all_blocks() for b in blocks), "gc keeps the blocks of a revoked image")

@@ -8,6 +8,7 @@
 
 static void check_open(const struct public_key *key, const char *data, size_t size)
 {
+	uint8_t number[KEY_NUMBER_LEN];
 	const char *message;
 	struct err e = ERR_INIT;
 	size_t len;
@@ -16,6 +17,7 @@ static void check_open(const struct public_key *key, const char *data, size_t si
 	r = signature_open(key, data, size, &message, &len, &e);
 	if (key)
 		require(r == -EINVAL || r == -EKEYREJECTED);
+	require((signature_key_number(data, size, number, NULL) < 0) == (r == -EINVAL));
 	if (r < 0)
 		require(e.text[0]);
 	else
