@@ -14,6 +14,11 @@ const struct public_key *succession_last(const struct succession *s)
 	return &s->keys[s->count - 1];
 }
 
+bool succession_is_last(const struct succession *s, int place)
+{
+	return (size_t)place + 1 == s->count;
+}
+
 int succession_find(const struct succession *s, const uint8_t number[KEY_NUMBER_LEN])
 {
 	for (size_t i = 0; i < s->count; i++)

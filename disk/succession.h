@@ -26,8 +26,9 @@ struct succession {
 /* Starts with a link's key and what is remembered of its successors: in the user's state folder, else in the cache (NULL: none). */
 void succession_begin(struct succession *s, const struct public_key *key, const char *name, struct cache *cache);
 
-/* The key that speaks for the image. */
+/* The key that speaks for the image; and is it the one at this place? */
 const struct public_key *succession_last(const struct succession *s);
+bool succession_is_last(const struct succession *s, int place);
 
 /* The place of the key of that number, or -1. */
 int succession_find(const struct succession *s, const uint8_t number[KEY_NUMBER_LEN]);
