@@ -12,8 +12,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "fetch/http_transfer.h"
+#include "fetch/network_watch.h"
+#include "fetch/sockets.h"
 
 #define CONNECTIONS_KEPT 64L
 #define IDLE_WAIT_MS 60000
@@ -33,6 +36,11 @@ struct http {
 	/* The loop's alone: easy handles for the next transfers. */
 	CURL *spare[HTTP_IN_FLIGHT];
 	unsigned spares;
+	struct network_watch watch;
+	struct sockets sockets;
+	struct bad_addresses bad;
+	void (*changed)(void *context);
+	void *context;
 
 	pthread_mutex_t lock; /* for what follows */
 	struct transfer_list demanded, background, running;
@@ -95,6 +103,8 @@ static void fail(struct http *h, struct http_transfer *t, const char *text)
 
 static void begin(struct http *h, struct http_transfer *t)
 {
+	t->sockets = &h->sockets;
+	t->bad = &h->bad;
 	if (!t->easy)
 		t->easy = h->spares ? h->spare[--h->spares] : curl_easy_init();
 	if (!t->easy || transfer_prepare(t, &h->settings) < 0)
@@ -174,6 +184,51 @@ static void end_unwanted(struct http *h)
 	}
 }
 
+/* ---- changes of the network ---- */
+
+static void restart(struct http *h, struct http_transfer *t)
+{
+	curl_multi_remove_handle(h->multi, t->easy);
+	curl_easy_reset(t->easy);
+	begin(h, t);
+}
+
+static void on_change(struct http *h, bool slept, uint64_t now_us)
+{
+	int used[HTTP_IN_FLIGHT * 2];
+	size_t count = 0;
+	struct http_transfer *t;
+
+	TAILQ_FOREACH (t, &h->running, link) {
+		transfer_doubt(t, now_us);
+		if (t->port && count < sizeof(used) / sizeof(*used))
+			used[count++] = t->port;
+	}
+	h->settings.changed_us = now_us;
+	h->bad = (struct bad_addresses){0};
+	sockets_network_changed(&h->sockets, used, count, slept);
+	log_debug(slept ? "this machine slept: new connections" : "the network of this machine changed: new connections where needed");
+	if (h->changed)
+		h->changed(h->context);
+}
+
+static void watch_network(struct http *h)
+{
+	uint64_t now_us = clock_us();
+	enum network_news news = network_watch_look(&h->watch, now_us);
+	struct http_transfer *t, *next;
+
+	if (news != NETWORK_SAME)
+		on_change(h, news == NETWORK_SLEPT, now_us);
+	for (t = TAILQ_FIRST(&h->running); t; t = next) {
+		next = TAILQ_NEXT(t, link);
+		if (transfer_restarts(t, now_us))
+			restart(h, t);
+	}
+}
+
+/* ---- the loop itself ---- */
+
 /* Only the loop changes the running list, so it may read it without the lock. */
 static void end_stalled(struct http *h)
 {
@@ -206,10 +261,12 @@ static void end_finished(struct http *h)
 static int wait_ms(struct http *h)
 {
 	unsigned part = h->settings.stall_ms / 4 + 1;
+	int ms = part < SPEED_CHECK_MS ? (int)part : SPEED_CHECK_MS;
+	int news_ms = network_watch_wait_ms(&h->watch, clock_us());
 
 	if (TAILQ_EMPTY(&h->running))
-		return IDLE_WAIT_MS;
-	return part < SPEED_CHECK_MS ? (int)part : SPEED_CHECK_MS;
+		ms = IDLE_WAIT_MS;
+	return news_ms >= 0 && news_ms < ms ? news_ms : ms;
 }
 
 static bool must_stop(struct http *h)
@@ -227,10 +284,12 @@ static void *loop(void *context)
 	struct http *h = context;
 
 	while (!must_stop(h)) {
+		struct curl_waitfd news = {.fd = h->watch.fd, .events = CURL_WAIT_POLLIN};
 		struct http_transfer *t;
 		int running;
 
-		curl_multi_poll(h->multi, NULL, 0, wait_ms(h), NULL);
+		curl_multi_poll(h->multi, &news, h->watch.fd >= 0, wait_ms(h), NULL);
+		watch_network(h);
 		curl_multi_perform(h->multi, &running);
 		end_finished(h);
 		end_stalled(h);
@@ -317,6 +376,9 @@ int http_open(struct http **out, const struct http_options *o, struct err *e)
 	pthread_once(&once, init_libcurl);
 	pthread_mutex_init(&h->lock, NULL);
 	h->in_flight_max = HTTP_IN_FLIGHT;
+	h->changed = o->changed;
+	h->context = o->context;
+	network_watch_open(&h->watch);
 	TAILQ_INIT(&h->demanded);
 	TAILQ_INIT(&h->background);
 	TAILQ_INIT(&h->running);
@@ -346,6 +408,7 @@ void http_close(struct http *h)
 	while (h->spares)
 		curl_easy_cleanup(h->spare[--h->spares]);
 	curl_multi_cleanup(h->multi);
+	network_watch_close(&h->watch);
 	curl_slist_free_all(h->settings.headers);
 	free(h->settings.proxy);
 	free(h->settings.cacert);

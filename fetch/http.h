@@ -7,6 +7,9 @@
  * background ones, so that a demanded transfer does not wait behind prefetch. Connections are kept
  * alive and shared.
  *
+ * When the machine's addresses or routes change, or after it slept, idle connections are dropped, and transfers that get nothing
+ * more are begun again on a new one (network_watch.h, sockets.h).
+ *
  * One transfer is one try: it follows redirects, checks the head of the answer against what was
  * asked, and gives up when the body gets longer than allowed or too slow. What to do after a
  * failure is the business of origin.h. */
@@ -38,6 +41,8 @@ struct http_options {
 	bool netrc;
 	unsigned connect_ms; /* for name, connection and TLS handshake */
 	unsigned stall_ms;   /* a transfer slower than 1 kB/s over this time ends */
+	void (*changed)(void *context); /* the way to the network has changed: what failed may work now. In the loop's thread; NULL */
+	void *context;
 };
 
 /* Starts the loop. Strings are copied. -EINVAL for malformed headers. */
@@ -53,6 +58,7 @@ struct http_request {
 	bool background;
 	bool revalidate;     /* asks caches on the way to look at the origin */
 	bool new_connection; /* not one that may be dead */
+	bool patient;	     /* all of connect_ms for one connection; else a first try takes 4 s at most */
 	bool urgent;	     /* starts at once, whatever else is in flight: the caller bounds their number */
 };
 

@@ -32,6 +32,9 @@
 #define DRAIN_MAX (64 << 10) /* bytes of an error page that are read to keep the connection */
 #define HEAD_MAX (64 << 10)  /* bytes of header lines of one answer, trailers included */
 #define RECEIVE_BUFFER (64L << 10)
+#define FIRST_CONNECT_MS 4000L
+#define NAMES_KEPT_S 60L
+#define DOUBT_US 1000000
 
 #define say(t, ...) snprintf((t)->answer.text, sizeof((t)->answer.text), __VA_ARGS__)
 
@@ -120,8 +123,10 @@ static int on_send(void *context, char *to, char *from, int to_port, int from_po
 	struct http_transfer *t = context;
 	long connections = 0;
 
-	(void)to, (void)from, (void)to_port, (void)from_port;
+	(void)from, (void)to_port;
+	t->port = from_port;
 	t->sent_us = t->window_us = clock_us();
+	address_tries_end(&t->tries, to, t->bad, t->sent_us);
 	if (!curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connections) && connections)
 		t->answer.connect_us = t->sent_us - t->begun_us;
 	t->window_bytes = 0;
@@ -138,6 +143,20 @@ static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
 	(void)purpose;
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
 	return CURL_SOCKOPT_OK;
+}
+
+/* An address that did not answer lately is passed over: libcurl goes on with the next one. */
+static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct http_transfer *t = context;
+	uint64_t now_us = clock_us();
+
+	if (!t->any_address && bad_addresses_has(t->bad, &to->addr, now_us)) {
+		t->passed_over = true;
+		return CURL_SOCKET_BAD;
+	}
+	address_tries_add(&t->tries, &to->addr, now_us);
+	return sockets_open(t->sockets, to->family, to->socktype, to->protocol);
 }
 
 /* ---- preparing ---- */
@@ -222,7 +241,25 @@ static void set_callbacks(struct http_transfer *t, const struct http_settings *s
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, s);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+}
+
+/* libcurl gives each but the last address of a name half of the time that is left. The first try is short, so that a dead address
+ * costs little; one after a connection failed has all the time that people allow. Names are asked for again after a failure, and when the network has
+ * changed: what they said before may be what is wrong. */
+static void set_addresses(struct http_transfer *t, const struct http_settings *s)
+{
+	bool first = !t->rq.patient && !t->any_address && s->connect_ms > FIRST_CONNECT_MS;
+	uint64_t age_s = s->changed_us ? (clock_us() - s->changed_us) / 1000000 : NAMES_KEPT_S;
+
+	if (t->rq.new_connection)
+		age_s = 0;
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, first ? FIRST_CONNECT_MS : (long)s->connect_ms);
+	curl_easy_setopt(t->easy, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, age_s < NAMES_KEPT_S ? (long)age_s : NAMES_KEPT_S);
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, t->rq.new_connection ? 1L : 0L);
 }
 
 int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
@@ -232,8 +269,10 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	bool netrc = s->netrc && (text_starts(url, "https:") || text_starts(t->rq.url, "http:"));
 
 	memset(&t->head, 0, sizeof(t->head));
-	t->judged = t->over = t->dropped = t->head_over = false;
+	t->judged = t->over = t->dropped = t->passed_over = t->head_over = false;
 	t->head_bytes = 0;
+	t->doubt_us = 0;
+	t->port = 0;
 	t->answer.text[0] = t->error[0] = 0;
 	t->answer.body.len = 0;
 	t->answer.latency_us = t->answer.connect_us = t->sent_us = t->window_bytes = t->received = t->length = 0;
@@ -255,10 +294,9 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "inetboot/" INETBOOT_VERSION);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
+	set_addresses(t, s);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, t->rq.new_connection ? 1L : 0L);
 	curl_easy_setopt(
 		easy, CURLOPT_NETRC, (long)(netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED));
 	if (s->proxy)
@@ -295,6 +333,23 @@ bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uin
 		t->window_bytes = 0;
 	}
 	return t->stalled;
+}
+
+void transfer_doubt(struct http_transfer *t, uint64_t now_us)
+{
+	t->doubt_us = now_us + DOUBT_US;
+	t->doubt_bytes = t->received;
+}
+
+bool transfer_restarts(struct http_transfer *t, uint64_t now_us)
+{
+	if (!t->doubt_us || now_us < t->doubt_us)
+		return false;
+	t->doubt_us = 0;
+	if (t->received != t->doubt_bytes)
+		return false;
+	t->rq.new_connection = true;
+	return true;
 }
 
 /* ---- the end ---- */
@@ -404,6 +459,11 @@ bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_se
 	struct http_answer *a = &t->answer;
 	uint64_t from_us = t->sent_us ? t->sent_us : t->begun_us;
 
+	address_tries_end(&t->tries, NULL, t->bad, clock_us());
+	if (t->passed_over && !t->sent_us && !t->stalled && code && code != CURLE_COULDNT_RESOLVE_HOST) {
+		t->any_address = true; /* no other address works either */
+		return true;
+	}
 	a->spent_us = clock_us() - from_us;
 	a->status = t->head.status;
 	a->version = t->head.version;

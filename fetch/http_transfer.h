@@ -8,14 +8,17 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "fetch/bad_addresses.h"
 #include "fetch/http.h"
 #include "fetch/http_head.h"
+#include "fetch/sockets.h"
 
 struct http_settings { /* of all transfers; owned copies of struct http_options */
 	char *proxy, *cacert;
 	struct curl_slist *headers;
 	bool netrc;
 	unsigned connect_ms, stall_ms;
+	uint64_t changed_us; /* when the network changed last; 0: it did not. The loop's alone */
 };
 
 enum transfer_state { TRANSFER_QUEUED, TRANSFER_RUNNING, TRANSFER_DONE };
@@ -39,6 +42,12 @@ struct http_transfer {
 	struct http_head head;
 	size_t head_bytes;
 	bool judged, over, stalled, dropped, head_over;
+	bool passed_over, any_address; /* a bad address was not tried; all are to be */
+	struct sockets *sockets;       /* both of the loop */
+	struct bad_addresses *bad;
+	struct address_tries tries;
+	int port;		       /* our end of the connection, once the request was sent; 0 */
+	uint64_t doubt_us, doubt_bytes; /* the network changed: restart it then unless more has come; 0: no doubt */
 	enum http_outcome verdict; /* of the head, once judged */
 	_Atomic uint64_t begun_us, sent_us, received, length; /* for http_progress() others may read these */
 	uint64_t window_us, window_bytes; /* a period over which the speed is measured */
@@ -55,7 +64,12 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s);
 /* Is it too slow? Then it has to be taken from the loop and ended. */
 bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uint64_t now_us);
 
-/* The easy handle came to an end. Returns true when there is a redirect to follow: prepare it
+/* The network changed: if nothing more comes for a moment, the transfer is to be restarted. */
+void transfer_doubt(struct http_transfer *t, uint64_t now_us);
+/* Is it time for that? Then it has to be taken from the loop, and begun again. */
+bool transfer_restarts(struct http_transfer *t, uint64_t now_us);
+
+/* The easy handle came to an end. Returns true when it goes on, with a redirect or with other addresses: prepare it
  * again. Otherwise the answer is complete. */
 bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_settings *s);
 

@@ -16,6 +16,17 @@
 _Static_assert(ORIGIN_IN_FLIGHT == HTTP_IN_FLIGHT && ORIGIN_REDIRECTS == HTTP_REDIRECTS,
 	"the limits are the loop's");
 
+/* Who pauses may try again. */
+static void on_change(void *context)
+{
+	struct origin *o = context;
+
+	pthread_mutex_lock(&o->lock);
+	o->outages_ended++;
+	pthread_cond_broadcast(&o->wake);
+	pthread_mutex_unlock(&o->lock);
+}
+
 int origin_open(struct origin **out, const char *const *urls, size_t count,
 	const struct origin_options *o, struct err *e)
 {
@@ -26,6 +37,7 @@ int origin_open(struct origin **out, const char *const *urls, size_t count,
 		.netrc = o->netrc,
 		.connect_ms = o->connect_ms ? o->connect_ms : CONNECT_DEFAULT_MS,
 		.stall_ms = o->stall_ms ? o->stall_ms : STALL_DEFAULT_MS,
+		.changed = on_change,
 	};
 	struct origin *origin;
 	int r = 0;
@@ -36,6 +48,7 @@ int origin_open(struct origin **out, const char *const *urls, size_t count,
 	if (o->cacert && access(o->cacert, R_OK) < 0)
 		return err_errno(e, "cannot read the certificates in %s", o->cacert);
 	origin = calloc(1, sizeof(*origin));
+	options.context = origin;
 	if (!origin)
 		return err_set(e, -ENOMEM, "no memory for an origin");
 	origin->timeout_ms = o->timeout_ms;

@@ -119,6 +119,7 @@ int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out)
 		.background = rq->background,
 		.revalidate = rq->fresh || before->wrong, /* a proxy may hold wrong bytes */
 		.new_connection = before->text,		  /* what failed may be the connection */
+		.patient = before->silent,
 		.urgent = hedge,
 	};
 	int r;
@@ -145,6 +146,7 @@ static void note_attempt(struct quest *q, struct attempt *t, const struct http_a
 	t->outcome = a->outcome;
 	free(t->text);
 	t->text = strdup(a->outcome == HTTP_OK ? "" : a->text);
+	t->silent = !a->status;
 	t->wrong += a->outcome == HTTP_WRONG;
 	t->cut += a->outcome == HTTP_SHORT;
 	t->used_up = a->outcome == HTTP_MISSING || a->outcome == HTTP_DENIED || t->wrong >= ORIGIN_BAD_TRIES ||

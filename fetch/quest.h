@@ -44,6 +44,7 @@ struct attempt { /* what one quest knows about one mirror */
 	unsigned wrong, cut;
 	unsigned round;		   /* in which it was asked last, from 1 on */
 	bool used_up;		   /* of no more use */
+	bool silent;		   /* it said nothing at all */
 	enum http_outcome outcome; /* of the last try */
 	char *text;		   /* the same for people, or NULL: not asked yet */
 };
