@@ -11,6 +11,8 @@
 #include "disk/copies.h"
 #include "disk/pull.h"
 
+#define MORE_MOST (1u << 20) /* bytes more, and an eighth: a block comes again where the cache is in trouble */
+
 static const char help[] =
 	"Usage: inetboot pull [OPTIONS] LINK\n\n"
 	"Fetches all blocks of an image into the cache; what is there already is checked and not fetched again. After that it\n"
@@ -31,6 +33,14 @@ static int check_room(const struct image *image, const struct image_options *o, 
 	if (image->manifest.stored > o->cache_size)
 		return err_set(e, -ENOSPC, "the image takes %s and the cache may have %s: say more with --cache-size", need, have);
 	return 0;
+}
+
+/* That its blocks may take: the manifest's number was compared with the cache's size. */
+static uint64_t most_bytes(const struct image *image, const struct image_options *o)
+{
+	uint64_t stored = image->manifest.stored;
+
+	return stored ? stored + stored / 8 + MORE_MOST : o->cache_size;
 }
 
 /* A read does without a cache that cannot be written to; a pull is for nothing then. */
@@ -64,7 +74,7 @@ int cmd_pull(int argc, char **argv)
 	if (!r)
 		r = check_room(image, &v.o, &e);
 	if (!r)
-		r = pull_image(image, "pulling", false, &result, &e);
+		r = pull_image(image, "pulling", false, most_bytes(image, &v.o), &result, &e);
 	if (!r)
 		r = check_kept(image, &result, &e);
 	if (!r && image->link.has_key && !image->link.version)

@@ -32,6 +32,7 @@ struct wanted {
 	size_t len;
 	uint8_t *data; /* the result; owned */
 	size_t made;
+	size_t fetched; /* bytes that came from the network for it */
 };
 
 /* Bytes of a block file: what zstd may need for data that does not compress (ZSTD_COMPRESSBOUND). Loading has room for that
@@ -108,6 +109,7 @@ static int load_network(struct blocks *b, struct wanted *w, bool background, boo
 	r = origin_get(b->origin, &rq, &answer, e);
 	if (r < 0)
 		return r;
+	w->fetched = answer.body.len;
 	if (b->cache && b->keep)
 		cache_keep(b->cache, w->hash, answer.body.data, answer.body.len);
 	else if (b->cache)
@@ -307,7 +309,7 @@ int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct 
 
 	free(w.data);
 	memory_unreserve(b->chunks, charge);
-	return r;
+	return r < 0 ? r : (int)w.fetched; /* at most BLOCK_FILE_MAX */
 }
 
 static void memory_status(struct memory *m, json_t *out, const char *name)

@@ -43,8 +43,8 @@ void blocks_put(struct blocks *b, const struct memory_block *block);
 /* From now on whatever is fetched must get into the cache, however slow that is. */
 void blocks_keep(struct blocks *b);
 
-/* Brings a chunk's file into the cache without keeping it in memory; checks it as ever. Returns 1 if it had to be fetched, 0 if
- * it was there and good. */
+/* Brings a chunk's file into the cache without keeping it in memory; checks it as ever. Returns the bytes that had to be fetched,
+ * 0 if it was there and good. */
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e);
 
 /* Adds "memory", "cache", "network", "mirrors" and "bad_blocks" to a JSON object. */

@@ -1,24 +1,38 @@
-/* Pulling: see pull.h. This thread walks the index and fills a ring; workers take chunks out of it. */
+/* Pulling: see pull.h. This thread walks the index and fills a ring; workers take chunks out of it. Chunks that stand in the tree again and
+ * again are worked on once, as far as a table of the latest ones remembers them; its order is secret, so that nobody can have two chunks
+ * displace each other on purpose. */
 #include "disk/pull.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "disk/store.h"
 
 #define WORKERS ORIGIN_IN_FLIGHT
 #define RING 256
+#define LATEST 65536 /* chunks: 1 MB */
 
 struct job {
 	struct hash hash;
 	uint32_t len;
 };
 
+struct latest {
+	uint64_t a, b; /* of a chunk's hash */
+};
+
 struct pull {
 	struct image *image;
 	bool go_on;
+	uint64_t secret;
+	struct latest *latest; /* the walking thread's */
+	uint64_t fetched_most; /* bytes; 0: no bound */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct job ring[RING];
@@ -30,11 +44,42 @@ struct pull {
 	struct progress progress;
 };
 
-static void note_result(struct pull *p, const struct job *job, int r, const struct err *e)
+/* Was it met lately? Remembers it. */
+static bool met(struct pull *p, const struct hash *hash)
+{
+	struct latest key, *slot;
+
+	memcpy(&key, hash->bytes, sizeof(key));
+	slot = &p->latest[((key.a ^ p->secret) * 0x9e3779b97f4a7c15 >> 32) % LATEST];
+	if (slot->a == key.a && slot->b == key.b)
+		return true;
+	*slot = key;
+	return false;
+}
+
+static void note_chunk(struct pull *p, uint32_t len)
 {
 	p->result.chunks++;
-	p->result.bytes += job->len;
-	p->result.fetched += r > 0;
+	p->result.bytes += len;
+}
+
+static int note_fetched(struct pull *p, int bytes, struct err *e)
+{
+	char size[TEXT_SIZE_MAX];
+
+	p->result.fetched += bytes > 0;
+	p->result.fetched_bytes += (uint64_t)bytes;
+	if (!p->fetched_most || p->result.fetched_bytes <= p->fetched_most)
+		return 0;
+	text_size(size, p->fetched_most);
+	return err_set(e, -EFBIG, "its blocks take more than %s: more than its manifest tells of, or than the cache may have", size);
+}
+
+static void note_result(struct pull *p, const struct job *job, int r, struct err *e)
+{
+	note_chunk(p, job->len);
+	if (r > 0)
+		r = note_fetched(p, r, e);
 	if (r < 0) {
 		p->result.bad++;
 		if (p->go_on)
@@ -79,10 +124,16 @@ static int add_job(void *context, const struct hash *hash, uint32_t len, struct 
 	int r;
 
 	pthread_mutex_lock(&p->lock);
+	if (met(p, hash)) {
+		note_chunk(p, len);
+		progress_show(&p->progress, p->result.bytes, "");
+		goto out;
+	}
 	while (p->count == RING)
 		pthread_cond_wait(&p->changed, &p->lock);
 	p->ring[(p->first + p->count++) % RING] = (struct job){.hash = *hash, .len = len};
 	pthread_cond_broadcast(&p->changed);
+out:
 	r = p->go_on ? 0 : p->failed;
 	if (r < 0)
 		*e = p->why;
@@ -110,13 +161,17 @@ static int walk_all(struct pull *p, struct err *e)
 	return r;
 }
 
-int pull_image(struct image *image, const char *what, bool go_on, struct pull_result *out, struct err *e)
+int pull_image(struct image *image, const char *what, bool go_on, uint64_t most, struct pull_result *out, struct err *e)
 {
-	struct pull p = {.image = image, .go_on = go_on, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	_cleanup_free_ struct latest *latest = calloc(LATEST, sizeof(*latest));
+	struct pull p = {.image = image, .go_on = go_on, .fetched_most = most, .latest = latest, .lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER};
 	pthread_t threads[WORKERS];
 	unsigned started = 0;
 	int r = 0;
 
+	if (!latest || getrandom(&p.secret, sizeof(p.secret), 0) != sizeof(p.secret))
+		return err_set(e, -ENOMEM, "no memory to go through an image");
 	blocks_keep(image->blocks);
 	progress_begin(&p.progress, what, image->manifest.image.size);
 	for (; !r && started < WORKERS; started += !r)

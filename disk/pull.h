@@ -9,11 +9,12 @@
 struct pull_result {
 	uint64_t chunks, bytes;	  /* gone through; uncompressed bytes */
 	uint64_t fetched;	  /* chunks that came from the network */
+	uint64_t fetched_bytes;	  /* the same in bytes, as they came */
 	uint64_t bad;		  /* chunks that could not be had right */
 };
 
 /* The image must be one in a store. Shows progress as `what`. With `go_on`, bad blocks are logged and counted, else the first ends
- * it. Uses threads; one call at a time on an image. */
-int pull_image(struct image *image, const char *what, bool go_on, struct pull_result *out, struct err *e);
+ * it. most: bytes that may be fetched, -EFBIG for an image that needs more; 0: without bound. Uses threads; one call at a time on an image. */
+int pull_image(struct image *image, const char *what, bool go_on, uint64_t most, struct pull_result *out, struct err *e);
 
 #endif
