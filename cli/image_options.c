@@ -97,5 +97,5 @@ int image_options_parse(struct image_option_values *v, int argc, char **argv, co
 		if (code && image_option(v, command, code, optarg))
 			return EXIT_USAGE;
 	}
-	return argc - optind == operands ? -1 : cli_usage(command, "%s", needed);
+	return operands < 0 || argc - optind == operands ? -1 : cli_usage(command, "%s", needed);
 }

@@ -64,7 +64,7 @@ void image_options_init(struct image_option_values *v);
 int image_option(struct image_option_values *v, const char *command, int code, const char *argument);
 
 /* Parses the command line of a command whose own options are flags (getopt's `flag`): --help, IMAGE_LONG_OPTIONS and those.
- * Returns -1 with optind at the first of exactly `operands` operands (named by `needed`
+ * Returns -1 with optind at the first of exactly `operands` operands (negative: the caller looks; named by `needed`
  * where they are not), else the exit status. */
 int image_options_parse(struct image_option_values *v, int argc, char **argv, const struct option *options, const char *help,
 	int operands, const char *needed);

@@ -40,7 +40,7 @@ static const struct source_ops file_ops = {
 	.close = file_source_close,
 };
 
-int file_source_open(struct source **out, const char *path, struct err *e)
+int file_source_open(struct source **out, const char *path, struct file_version *version, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct file_source *s;
@@ -61,6 +61,12 @@ int file_source_open(struct source **out, const char *path, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for %s", path);
 	s->source = (struct source){.ops = &file_ops, .size = (uint64_t)size};
 	s->fd = steal_fd(&fd);
+	if (version)
+		*version = (struct file_version){.size = (uint64_t)size};
+	if (version && S_ISREG(st.st_mode)) {
+		version->seconds = st.st_mtim.tv_sec;
+		version->nanoseconds = st.st_mtim.tv_nsec;
+	}
 	*out = &s->source;
 	return 0;
 }

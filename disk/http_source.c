@@ -83,27 +83,37 @@ static const struct source_ops http_ops = {
 	.close = http_source_close,
 };
 
-int http_source_open(struct source **out, struct origin *origin, size_t memory_limit, struct err *e)
+static int ask_version(struct http_source *s, struct http_version *version, struct err *e)
 {
 	struct origin_request rq = {.path = "", .offset = 0, .len = 1, .max = 1, .timeout_ms = ORIGIN_FIRST_MS};
 	struct origin_answer answer = {0};
+	int r = origin_get(s->origin, &rq, &answer, e);
+
+	if (r < 0)
+		return r;
+	version->size = answer.total;
+	memcpy(version->etag, answer.etag, sizeof(version->etag));
+	buf_free(&answer.body);
+	if (!version->etag[0])
+		log_warning("the server gives no ETag: a change of the file while it is in use may go unnoticed");
+	return version->size ? 0 : err_set(e, -EINVAL, "the file on the server is empty");
+}
+
+int http_source_open(struct source **out, struct origin *origin, size_t memory_limit, struct http_version *version, struct err *e)
+{
+	struct http_version unnamed = {0};
 	struct http_source *s = calloc(1, sizeof(*s));
 	int r;
 
+	if (!version)
+		version = &unnamed;
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for a file");
 	s->source.ops = &http_ops;
 	s->origin = origin;
-	r = origin_get(origin, &rq, &answer, e);
-	if (!r) {
-		s->source.size = answer.total;
-		memcpy(s->etag, answer.etag, sizeof(s->etag));
-		buf_free(&answer.body);
-		if (!s->etag[0])
-			log_warning("the server gives no ETag: a change of the file while it is in use may go unnoticed");
-		if (!s->source.size)
-			r = err_set(e, -EINVAL, "the file on the server is empty");
-	}
+	r = version->size ? 0 : ask_version(s, version, e);
+	s->source.size = version->size;
+	memcpy(s->etag, version->etag, sizeof(s->etag));
 	if (!r)
 		r = segments_open(&s->segments, s->source.size, SEGMENT, memory_limit, ORIGIN_IN_FLIGHT, load_segment, s, e);
 	if (r < 0) {

@@ -21,14 +21,24 @@
 
 #define COPY_PART (1u << 20) /* bytes at a time when a kernel or initrd is written out */
 
-static void take_manifest(struct image *image, struct found_manifest *found)
+static int take_manifest(struct image *image, struct found_manifest *found, struct err *e)
 {
+	struct pin pin = {
+		.kind = PIN_MANIFEST,
+		.verified = found->verified,
+		.signer = found->signer,
+		.text = found->text.data,
+		.len = found->text.len,
+	};
+	int r = pin_write(&pin, &image->pin);
+
 	image->manifest = found->manifest;
 	image->in_store = true;
 	image->verified = found->verified;
 	image->from_copy = found->from_copy;
 	found->manifest = (struct manifest){0};
 	found_manifest_free(found);
+	return r < 0 ? err_set(e, r, "no memory for a manifest") : 0;
 }
 
 static int open_origin(struct image *image, const struct image_options *o, const char *url, struct err *e)
@@ -86,7 +96,7 @@ static int open_remote(struct image *image, const struct image_options *o, struc
 		if (!r)
 			r = manifest_fetch(&found, l, image->origin, image->cache, o->strict, e);
 		if (!r)
-			take_manifest(image, &found);
+			return take_manifest(image, &found, e);
 		if (r == -ENOENT && l->has_key)
 			return err_add(e, "no such image there (`inetboot ls %s` lists what there is)", l->store);
 		if ((r != -ENOENT && r != -EACCES) || l->has_key) /* object storage says 403 for what is not there */
@@ -116,8 +126,56 @@ static int open_local(struct image *image, bool strict, struct err *e)
 		return err_set(e, r, "%s is a folder, but no image in a store (it has no manifest)", l->file);
 	if (r < 0)
 		return r;
-	take_manifest(image, &found);
-	return cache_open(&image->store, l->store, 0, true, e);
+	r = take_manifest(image, &found, e);
+	return r < 0 ? r : cache_open(&image->store, l->store, 0, true, e);
+}
+
+/* The pinned manifest in place of the newest: what is known by now of newer versions and keys has nothing to say about it. */
+static int open_pinned_manifest(struct image *image, const struct image_options *o, struct err *e)
+{
+	const struct pin *pin = &image->pinned;
+	const struct link *l = &image->link;
+	struct found_manifest found = {.text = BUF_INIT(MANIFEST_MAX), .signer = pin->signer, .verified = pin->verified};
+	const char *message;
+	size_t len;
+	int r = pin->verified == l->has_key ? 0 : err_set(e, -EKEYREJECTED, "the process before was not asked for the same");
+
+	if (!r)
+		r = signature_open(pin->verified ? &pin->signer : NULL, pin->text, pin->len, &message, &len, e);
+	if (!r)
+		r = manifest_parse(&found.manifest, message, len, e);
+	if (!r && buf_append(&found.text, pin->text, pin->len) < 0)
+		r = err_set(e, -ENOMEM, "no memory for a manifest");
+	if (r < 0)
+		found_manifest_free(&found);
+	else
+		r = take_manifest(image, &found, e);
+	if (r < 0)
+		return r;
+	if (!l->remote)
+		return cache_open(&image->store, l->store, 0, true, e);
+	r = open_cache(image, o, e);
+	return r < 0 ? r : open_origin(image, o, l->store, e);
+}
+
+static int open_pinned(struct image *image, const struct image_options *o, struct err *e)
+{
+	int r = pin_read(&image->pinned, o->pin, o->pin_len, e);
+
+	if (!r && image->pinned.kind == PIN_MANIFEST)
+		r = open_pinned_manifest(image, o, e);
+	else if (!r && image->pinned.kind == PIN_HTTP)
+		r = open_origin(image, o, image->link.file, e);
+	return r;
+}
+
+static int open_newest(struct image *image, const struct image_options *o, struct err *e)
+{
+	int r = refuse_unsigned(image, o, e);
+
+	if (!r)
+		r = image->link.remote ? open_remote(image, o, e) : open_local(image, o->strict, e);
+	return r;
 }
 
 static int open_blocks(struct image *image, const struct image_options *o, struct err *e)
@@ -143,46 +201,62 @@ int image_open(struct image **out, const char *link, const struct image_options 
 		return err_set(e, -ENOMEM, "no memory for an image");
 	image->text = strdup(link);
 	budget_divide(&image->budget, o->memory_limit);
+	image->pin = (struct buf)BUF_INIT(PIN_MAX);
 	if (image->text)
 		text_clean(image->text);
 	r = image->text ? link_parse(&image->link, link, e) : err_set(e, -ENOMEM, "no memory for a link");
 	if (!r)
-		r = refuse_unsigned(image, o, e);
-	if (!r)
-		r = image->link.remote ? open_remote(image, o, e) : open_local(image, o->strict, e);
+		r = o->pin ? open_pinned(image, o, e) : open_newest(image, o, e);
 	if (!r && image->in_store)
 		r = open_blocks(image, o, e);
 	if (r < 0) {
 		image_close(image);
 		return r;
 	}
-	if (image->in_store && !image->verified && !o->insecure)
+	if (image->in_store && !image->verified && !o->insecure && !o->pin)
 		log_info("the link has no key: the signature of %s is not checked", image->link.name);
 	*out = image;
+	return 0;
+}
+
+static int is_pinned_file(const struct image *image, const struct pin *found, struct err *e)
+{
+	const struct file_version *was = &image->pinned.file, *is = &found->file;
+
+	if (image->pinned.kind == PIN_FILE && (was->size != is->size || was->seconds != is->seconds || was->nanoseconds != is->nanoseconds))
+		return err_set(e, -ESTALE, "the file changed while it was in use");
 	return 0;
 }
 
 /* A plain file: raw, or a cloop whose inside is the disk. One on a server may need memory twice: as it comes, and unpacked. */
 static int open_plain(struct image *image, struct source **out, struct err *e)
 {
+	struct pin pin = {.kind = image->origin ? PIN_HTTP : PIN_FILE, .http = image->pinned.http};
 	struct source *file = NULL;
-	int r = image->origin ? http_source_open(&file, image->origin, image->budget.chunks / 2, e)
-			      : file_source_open(&file, image->link.file, e);
+	int r = image->origin ? http_source_open(&file, image->origin, image->budget.chunks / 2, &pin.http, e)
+			      : file_source_open(&file, image->link.file, &pin.file, e);
 	int cloop;
 
 	if (r == -ENOENT && image->origin)
 		return err_add(e, "neither an image nor a file is there");
 	if (r < 0)
 		return r;
-	cloop = cloop_source_probe(file, e);
-	r = cloop > 0	? cloop_source_open(out, file, image->budget.chunks / 2, e)
-	    : cloop < 0 ? cloop
-			: foreign_refuse(file, e);
-	if (r < 0)
+	cloop = image->pinned.kind ? image->pinned.cloop : cloop_source_probe(file, e);
+	pin.cloop = cloop > 0;
+	r = is_pinned_file(image, &pin, e);
+	if (!r)
+		r = cloop > 0		   ? cloop_source_open(out, file, image->budget.chunks / 2, e)
+		    : cloop < 0		   ? cloop
+		    : image->pinned.kind   ? 0 /* it was looked at when it was opened first */
+					   : foreign_refuse(file, e);
+	if (r < 0) {
 		source_close(file);
-	else if (!cloop)
+		return r;
+	}
+	if (!cloop)
 		*out = file;
-	return r;
+	r = pin_write(&pin, &image->pin);
+	return r < 0 ? err_set(e, r, "no memory for a file") : 0;
 }
 
 int image_open_disk(struct image *image, struct err *e)
@@ -220,6 +294,11 @@ int image_extract(struct image *image, const struct tree *tree, int fd, struct e
 	}
 	source_close(source);
 	return r;
+}
+
+const struct buf *image_pin(const struct image *image)
+{
+	return &image->pin;
 }
 
 int64_t image_mtime(const struct image *image)
@@ -269,6 +348,7 @@ void image_close(struct image *image)
 	if (image->store)
 		cache_close(image->store);
 	manifest_free(&image->manifest);
+	buf_free(&image->pin);
 	link_free(&image->link);
 	free(image->text);
 	free(image);

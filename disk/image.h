@@ -9,6 +9,7 @@
 #include "cache/cache.h"
 #include "disk/blocks.h"
 #include "disk/disk.h"
+#include "disk/pin.h"
 #include "disk/refresh.h"
 #include "fetch/origin.h"
 #include "format/link.h"
@@ -23,6 +24,8 @@ struct image_options {
 	size_t memory_limit;	/* bytes that the process may have: see budget.h */
 	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
 	struct origin_options origin;
+	const void *pin;	/* open what image_pin() gave this for, not what is newest; NULL: no pin */
+	size_t pin_len;
 };
 
 struct image {
@@ -36,6 +39,8 @@ struct image {
 	struct cache *store, *cache;
 	struct blocks *blocks;
 	struct budget budget;
+	struct pin pinned;	  /* of image_options; its kind is PIN_NONE where there is none */
+	struct buf pin;		  /* of what is open */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 	struct refresh *refresh;  /* or NULL */
 };
@@ -49,6 +54,9 @@ char *image_cache_dir(const struct image_options *o, struct err *e);
 
 /* Opens the disk: image->disk. */
 int image_open_disk(struct image *image, struct err *e);
+
+/* The pin of an image whose disk is open, for image_options.pin: see disk/pin.h. Belongs to the image. */
+const struct buf *image_pin(const struct image *image);
 
 /* Writes a tree of the image's store (a kernel, an initrd) to a file descriptor. */
 int image_extract(struct image *image, const struct tree *tree, int fd, struct err *e);

@@ -1,8 +1,6 @@
-/* FUSE export on libfuse's low-level interface: see fuse.h. Inodes: 1 the folder, 2 `disk`, 3 `status`. The content never changes, so
- * names and attributes are valid for a day.
- *
- * Nothing in this process may touch the mount: a process that is killed while it waits for an answer of its own stays for ever,
- * and holds the connection open. So the loop is woken up by a signal, and the mount's device number is read from /proc. */
+/* FUSE export: see fuse.h. Inodes: 1 the folder, 2 `disk`, 3 `status`. The content never changes, so names and attributes are valid for
+ * a day. Nothing but the texts of open status files is remembered between two requests: another worker may get the second one. A text
+ * has a number, which no other worker gives; who asks for a number that is not there reads a fresh text. */
 #define FUSE_USE_VERSION 312
 #include "export/fuse.h"
 
@@ -10,8 +8,6 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,39 +15,37 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/room.h"
 #include "export/pending.h"
+#include "export/session.h"
 
 #define INODE_DISK 2
 #define INODE_STATUS 3
 #define VALID_S 86400.0
-#define THREADS 48	  /* more than BACKGROUND, so that `status` answers while reads wait for the network */
-#define BACKGROUND 32	  /* the kernel's readahead requests at once */
-#define READ_MAX (1u << 20) /* bytes of one request: the kernel's own bound */
-#define READAHEAD_KB 1024 /* of the kernel, where we may set it */
-#define WAKE_MS 20
+#define BACKGROUND 32	  /* the kernel's readahead requests at once: fewer than SLOTS, so that `status` answers while reads wait for the network */
+#define READ_MAX SLOTS_WRITE_MAX /* bytes of one request: the kernel's own bound */
 
 struct fuse_export {
 	struct fuse_export_options o;
-	struct fuse_session *session;
-	char *dir;
-	bool mounted;
-	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t changed;
-	pthread_t loop;
-	bool running, ended;
-	struct status_text *texts; /* of open status files */
+	struct session *session;
 	struct pending_reads pending; /* while it runs */
 	struct room buffers; /* of reads */
+	pthread_mutex_t lock; /* for what follows */
+	struct status_text *texts; /* of open status files */
+	uint32_t last_text;
 };
 
 struct status_text {
-	struct status_text *prev, *next;
+	struct status_text *next;
+	uint64_t number;
 	char *text;
 };
+
+static struct fuse_export *export_of(fuse_req_t req)
+{
+	return session_context(fuse_req_userdata(req));
+}
 
 static void fill_attr(const struct fuse_export *x, fuse_ino_t inode, struct stat *st)
 {
@@ -76,6 +70,7 @@ static void fill_attr(const struct fuse_export *x, fuse_ino_t inode, struct stat
 
 static void op_init(void *user, struct fuse_conn_info *conn)
 {
+	conn->max_write = SLOTS_WRITE_MAX;
 	conn->max_background = BACKGROUND;
 	conn->congestion_threshold = BACKGROUND;
 	conn->max_readahead = READ_MAX;
@@ -85,7 +80,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_export *x = fuse_req_userdata(req);
+	struct fuse_export *x = export_of(req);
 	struct fuse_entry_param entry = {.attr_timeout = VALID_S, .entry_timeout = VALID_S};
 
 	if (parent == FUSE_ROOT_ID && !strcmp(name, "disk"))
@@ -104,7 +99,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *
 {
 	struct stat st;
 
-	fill_attr(fuse_req_userdata(req), inode, &st);
+	fill_attr(export_of(req), inode, &st);
 	fuse_reply_attr(req, &st, VALID_S);
 }
 
@@ -129,42 +124,47 @@ static void op_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offs
 	fuse_reply_buf(req, out, used);
 }
 
-static void drop_text(struct fuse_export *x, struct status_text *t)
+static void drop_text(struct fuse_export *x, uint64_t number)
 {
+	struct status_text **at, *t;
+
 	pthread_mutex_lock(&x->lock);
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		x->texts = t->next;
-	if (t->next)
-		t->next->prev = t->prev;
+	for (at = &x->texts; *at && (*at)->number != number; at = &(*at)->next)
+		;
+	t = *at;
+	if (t)
+		*at = t->next;
 	pthread_mutex_unlock(&x->lock);
-	free(t->text);
+	if (t)
+		free(t->text);
 	free(t);
+}
+
+static char *fresh_text(const struct fuse_export *x)
+{
+	return x->o.status ? x->o.status(x->o.context) : strdup("{}\n");
 }
 
 static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct fuse_export *x = fuse_req_userdata(req);
+	struct fuse_export *x = export_of(req);
 	struct status_text *t = calloc(1, sizeof(*t));
 
 	if (t)
-		t->text = x->o.status ? x->o.status(x->o.context) : strdup("{}\n");
+		t->text = fresh_text(x);
 	if (!t || !t->text) {
 		free(t);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	pthread_mutex_lock(&x->lock);
+	fi->fh = t->number = (uint64_t)x->o.worker << 32 | ++x->last_text;
 	t->next = x->texts;
-	if (t->next)
-		t->next->prev = t;
 	x->texts = t;
 	pthread_mutex_unlock(&x->lock);
-	fi->fh = (uint64_t)(uintptr_t)t;
 	fi->direct_io = 1;
 	if (fuse_reply_open(req, fi) < 0)
-		drop_text(x, t);
+		drop_text(x, fi->fh);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
@@ -182,7 +182,7 @@ static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 static void op_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 {
 	if (inode == INODE_STATUS)
-		drop_text(fuse_req_userdata(req), (struct status_text *)(uintptr_t)fi->fh);
+		drop_text(export_of(req), fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -218,14 +218,26 @@ static void read_disk(fuse_req_t req, struct fuse_export *x, size_t size, uint64
 	room_give(&x->buffers, len);
 }
 
-/* Of a copy: the file may be released as soon as the kernel has the answer, before the call that gives it returns. */
-static void read_status(fuse_req_t req, const struct status_text *t, size_t size, size_t offset)
+/* A copy of it: the file may be released as soon as the kernel has the answer, before the call that gives it returns. */
+static char *text_numbered(struct fuse_export *x, uint64_t number)
 {
-	_cleanup_free_ char *copy = strdup(t->text);
-	size_t len = copy ? strlen(copy) : 0, from = offset < len ? offset : len;
+	char *copy = NULL;
 
-	if (copy)
-		fuse_reply_buf(req, copy + from, len - from < size ? len - from : size);
+	pthread_mutex_lock(&x->lock);
+	for (const struct status_text *t = x->texts; t && !copy; t = t->next)
+		if (t->number == number)
+			copy = strdup(t->text);
+	pthread_mutex_unlock(&x->lock);
+	return copy ? copy : fresh_text(x);
+}
+
+static void read_status(fuse_req_t req, uint64_t number, size_t size, size_t offset)
+{
+	_cleanup_free_ char *text = text_numbered(export_of(req), number);
+	size_t len = text ? strlen(text) : 0, from = offset < len ? offset : len;
+
+	if (text)
+		fuse_reply_buf(req, text + from, len - from < size ? len - from : size);
 	else
 		fuse_reply_err(req, ENOMEM);
 }
@@ -233,15 +245,15 @@ static void read_status(fuse_req_t req, const struct status_text *t, size_t size
 static void op_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	if (inode == INODE_DISK) {
-		read_disk(req, fuse_req_userdata(req), size < READ_MAX ? size : READ_MAX, (uint64_t)offset);
+		read_disk(req, export_of(req), size < READ_MAX ? size : READ_MAX, (uint64_t)offset);
 	} else {
-		read_status(req, (struct status_text *)(uintptr_t)fi->fh, size, (size_t)offset);
+		read_status(req, fi->fh, size, (size_t)offset);
 	}
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t inode)
 {
-	struct fuse_export *x = fuse_req_userdata(req);
+	struct fuse_export *x = export_of(req);
 	struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = 255, .f_files = 2};
 
 	st.f_blocks = disk_size(x->o.disk) / 4096;
@@ -259,192 +271,54 @@ static const struct fuse_lowlevel_ops operations = {
 	.statfs = op_statfs,
 };
 
-/* Names in mountinfo have spaces and their like as \ooo. */
-static void unescape(char *text)
+int fuse_export_open(struct fuse_export **out, const struct fuse_export_options *o, struct err *e)
 {
-	char *to = text;
-
-	for (; *text; text++) {
-		if (text[0] == '\\' && strspn(text + 1, "01234567") >= 3) {
-			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
-			text += 3;
-		} else {
-			*to++ = *text;
-		}
-	}
-	*to = 0;
-}
-
-/* The device number of what is mounted at dir, without asking the mount. */
-static bool find_device(const char *dir, unsigned device[2])
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL;
-	size_t room = 0;
-	bool found = false;
-
-	while (f && getline(&line, &room, f) > 0) {
-		_cleanup_free_ char *at = NULL;
-		unsigned major, minor;
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %ms", &major, &minor, &at) != 3)
-			continue;
-		unescape(at);
-		if (strcmp(at, dir) != 0)
-			continue;
-		device[0] = major;
-		device[1] = minor;
-		found = true; /* the last one lies on top */
-	}
-	return found;
-}
-
-/* The kernel reads 128 KiB ahead whatever is negotiated, until the mount's own setting is raised; that takes root. */
-static void raise_readahead(const char *dir)
-{
-	char path[96], value[16];
-	unsigned device[2];
-	FILE *f;
-
-	if (!find_device(dir, device))
-		return;
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", device[0], device[1]);
-	snprintf(value, sizeof(value), "%d", READAHEAD_KB);
-	f = fopen(path, "we");
-	if (!f)
-		return;
-	fputs(value, f);
-	fclose(f);
-}
-
-static bool is_empty(const char *dir)
-{
-	_cleanup_closedir_ DIR *d = opendir(dir);
-	int entries = 0;
-
-	while (d && readdir(d))
-		entries++;
-	return d && entries <= 2; /* . and .. */
-}
-
-int fuse_export_open(struct fuse_export **out, const char *dir, const struct fuse_export_options *o, struct err *e)
-{
-	char options[128];
-	char *argv[] = {(char *)"inetboot", (char *)"-o", options, NULL};
-	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct fuse_export *x = calloc(1, sizeof(*x));
+	int r;
 
 	if (!x)
 		return err_set(e, -ENOMEM, "no memory for a mount");
 	x->o = *o;
 	pthread_mutex_init(&x->lock, NULL);
 	room_init(&x->buffers, o->buffers);
-	clock_cond_init(&x->changed);
-	x->dir = realpath(dir, NULL);
-	if (!x->dir) {
-		err_errno(e, "cannot mount at %s", dir);
+	r = session_open(&x->session, &operations, x, o->slots, o->device, e);
+	if (r < 0) {
 		fuse_export_close(x);
-		return e ? e->code : -ENOENT;
+		return r;
 	}
-	if (!is_empty(x->dir)) {
-		fuse_export_close(x);
-		return err_set(e, -ENOTEMPTY, "cannot mount at %s: it is no empty folder, and a mount would hide what is in it", dir);
-	}
-	if (access("/dev/fuse", R_OK | W_OK) < 0) {
-		err_errno(e, "cannot mount: /dev/fuse cannot be used by this user (load the module fuse, or give access to the device)");
-		fuse_export_close(x);
-		return e ? e->code : -EACCES;
-	}
-	snprintf(options, sizeof(options), "ro,fsname=inetboot,subtype=inetboot%s", o->allow_other ? ",allow_other" : "");
-	x->session = fuse_session_new(&args, &operations, sizeof(operations), x);
-	fuse_opt_free_args(&args);
-	if (!x->session || fuse_session_mount(x->session, x->dir) < 0) {
-		fuse_export_close(x);
-		return err_set(e, -EIO, "cannot mount at %s (what FUSE says stands above; is the package fuse3 installed?)", dir);
-	}
-	x->mounted = true;
 	*out = x;
 	return 0;
 }
 
-static void wake_up(int number)
+static void cancel(void *context)
 {
-}
-
-/* fuse_export_stop() wakes this thread up by SIGUSR2: libfuse waits where a signal interrupts. */
-static void note_running(struct fuse_export *x, bool running)
-{
-	struct sigaction action = {.sa_handler = wake_up};
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR2);
-	if (running) {
-		sigaction(SIGUSR2, &action, NULL);
-		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	}
-	pthread_mutex_lock(&x->lock);
-	x->loop = pthread_self();
-	x->running = running;
-	x->ended = !running;
-	pthread_cond_broadcast(&x->changed);
-	pthread_mutex_unlock(&x->lock);
+	disk_cancel(((struct fuse_export *)context)->o.disk);
 }
 
 int fuse_export_run(struct fuse_export *x, struct err *e)
 {
-	struct fuse_loop_config *config;
 	int r = pending_reads_open(&x->pending);
 
 	if (r < 0)
 		return err_set(e, r, "cannot start a thread: %s", strerror(-r));
-	config = fuse_loop_cfg_create();
-	if (!config) {
-		pending_reads_close(&x->pending);
-		return err_set(e, -ENOMEM, "no memory for a mount");
-	}
-	fuse_loop_cfg_set_clone_fd(config, 0);
-	fuse_loop_cfg_set_max_threads(config, THREADS);
-	fuse_loop_cfg_set_idle_threads(config, 8);
-	if (x->o.bulk)
-		raise_readahead(x->dir);
-	note_running(x, true);
-	r = fuse_session_loop_mt(x->session, config);
-	note_running(x, false);
-	fuse_loop_cfg_destroy(config);
+	r = session_run(x->session, cancel, e);
 	pending_reads_close(&x->pending);
-	disk_cancel(x->o.disk);
-	fuse_session_unmount(x->session);
-	x->mounted = false;
-	return r < 0 ? err_set(e, r, "the FUSE connection failed: %s", strerror(-r)) : 0;
+	return r;
 }
 
 void fuse_export_stop(struct fuse_export *x)
 {
-	disk_cancel(x->o.disk);
-	fuse_session_exit(x->session);
-	pthread_mutex_lock(&x->lock);
-	while (!x->ended) {
-		if (x->running)
-			pthread_kill(x->loop, SIGUSR2);
-		clock_cond_wait(&x->changed, &x->lock, clock_ms() + WAKE_MS); /* it may not have been waiting yet */
-	}
-	pthread_mutex_unlock(&x->lock);
+	session_stop(x->session);
 }
 
 void fuse_export_close(struct fuse_export *x)
 {
 	if (!x)
 		return;
-	if (x->mounted)
-		fuse_session_unmount(x->session);
-	if (x->session)
-		fuse_session_destroy(x->session);
+	session_close(x->session);
 	while (x->texts)
-		drop_text(x, x->texts);
-	pthread_cond_destroy(&x->changed);
+		drop_text(x, x->texts->number);
 	pthread_mutex_destroy(&x->lock);
 	room_destroy(&x->buffers);
-	free(x->dir);
 	free(x);
 }

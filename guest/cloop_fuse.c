@@ -11,6 +11,7 @@
 #include "disk/cloop.h"
 #include "disk/raw.h"
 #include "export/fuse.h"
+#include "export/mountpoint.h"
 
 #define BUFFERS (2u << 20) /* bytes of reads */
 #define MEMORY_LIMIT (8u << 20) /* bytes: a guest may have little, and its kernel keeps pages as well */
@@ -19,20 +20,26 @@ static int serve(const char *path, const char *dir, int ready, struct err *e)
 {
 	struct source *file = NULL, *cloop = NULL;
 	struct fuse_export_options o = {.buffers = BUFFERS};
-	struct fuse_export *mount;
-	int r = file_source_open(&file, path, e);
+	struct mountpoint mount = MOUNTPOINT_NONE;
+	struct fuse_export *export;
+	int r = file_source_open(&file, path, NULL, e);
 
 	if (!r)
 		r = cloop_source_open(&cloop, file, MEMORY_LIMIT, e);
 	if (!r)
 		r = disk_open(&o.disk, cloop, e);
 	if (!r)
-		r = fuse_export_open(&mount, dir, &o, e);
+		r = slots_create(&o.slots, e);
+	if (!r)
+		r = mountpoint_open(&mount, dir, false, e);
+	o.device = mount.device;
+	if (!r)
+		r = fuse_export_open(&export, &o, e);
 	if (r < 0)
 		return r;
 	if (write(ready, "", 1) != 1)
 		return -EPIPE;
-	return fuse_export_run(mount, e);
+	return fuse_export_run(export, e);
 }
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* The disk's process: see feed.h. It reports through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null}. */
+/* The disk's processes: see feed.h. They report through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null}. */
 #include "machine/feed.h"
 
 #include <errno.h>
@@ -18,21 +18,6 @@
 
 #define REPORT_MAX (64u << 10) /* bytes: a command line and some */
 
-struct reporting {
-	int fd;
-	struct image *image;
-};
-
-static void send_report(int fd, json_t *report)
-{
-	_cleanup_free_ char *text = json_dumps(report, JSON_COMPACT);
-
-	if (text)
-		file_write(fd, text, strlen(text));
-	json_decref(report);
-	close(fd);
-}
-
 /* The command line of the first boot entry for User-Mode Linux; other entries are for other machines. */
 static const char *uml_cmdline(const struct manifest *m)
 {
@@ -42,32 +27,45 @@ static const char *uml_cmdline(const struct manifest *m)
 	return NULL;
 }
 
-static void report_ready(void *context)
+/* In the worker: the command line, or null. */
+static char *report(const struct image *image)
 {
-	struct reporting *r = context;
-	const struct manifest *m = &r->image->manifest;
+	json_t *text = json_pack("{s:s?}", "cmdline", uml_cmdline(&image->manifest));
+	char *line = text ? json_dumps(text, JSON_COMPACT) : NULL;
 
-	send_report(r->fd, json_pack("{s:s?}", "cmdline", uml_cmdline(m)));
-	r->fd = -1;
+	json_decref(text);
+	return line;
+}
+
+static void send_report(void *context, const char *text)
+{
+	int *fd = context;
+
+	file_write(*fd, text, strlen(text));
+	close(steal_fd(fd));
+}
+
+static void send_error(int *fd, const struct err *e)
+{
+	json_t *error = json_pack("{s:s}", "error", e->text);
+	_cleanup_free_ char *text = error ? json_dumps(error, JSON_COMPACT) : NULL;
+
+	json_decref(error);
+	if (text)
+		send_report(fd, text);
 }
 
 __attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *dir, int fd)
 {
 	struct err e = ERR_INIT;
-	struct reporting reporting = {.fd = fd};
-	struct image_mount mount = {.dir = dir, .ready = report_ready, .context = &reporting};
+	struct image_mount mount = {.link = link, .options = o, .dir = dir, .report = report, .ready = send_report, .context = &fd};
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setsid(); /* what is typed to end the guest must not end its disk first */
-	r = image_open(&reporting.image, link, o, &e);
-	if (!r)
-		r = image_open_disk(reporting.image, &e);
-	if (!r)
-		r = image_mount_serve(reporting.image, &mount, &e);
-	if (r < 0 && reporting.fd >= 0)
-		send_report(reporting.fd, json_pack("{s:s}", "error", e.text));
-	image_close(reporting.image);
+	r = image_mount_run(&mount, &e);
+	if (r < 0 && fd >= 0)
+		send_error(&fd, &e);
 	_exit(r < 0);
 }
 

@@ -1,5 +1,6 @@
-/* The process that gives a guest its disk: opens the image (network, decompression), mounts it by FUSE, and tells about it. It is
- * a process of its own, so that the one that owns the terminal and the guest never touches what comes from outside. */
+/* The processes that give a guest its disk: a supervisor, which mounts it by FUSE, and its worker, which opens the image (network,
+ * decompression), serves it and tells about it (export/image_mount.h). They are processes of their own, so that the one that owns the
+ * terminal and the guest never touches what comes from outside. */
 #ifndef MACHINE_FEED_H
 #define MACHINE_FEED_H
 
@@ -11,7 +12,7 @@
 #include "disk/image.h"
 
 struct feed {
-	pid_t pid;
+	pid_t pid;     /* the supervisor */
 	char *disk;    /* path of the virtual disk's file; owned */
 	char *status;  /* path of the status file; owned */
 	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */

@@ -127,7 +127,7 @@ static bool is_raw_file(const char *link)
 	struct stat st;
 	bool raw;
 
-	if (stat(link, &st) < 0 || !S_ISREG(st.st_mode) || file_source_open(&file, link, NULL) < 0)
+	if (stat(link, &st) < 0 || !S_ISREG(st.st_mode) || file_source_open(&file, link, NULL, NULL) < 0)
 		return false;
 	raw = !cloop_source_probe(file, NULL) && !foreign_refuse(file, NULL);
 	source_close(file);

@@ -189,6 +189,29 @@ def user_processes():
     return out
 
 
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(child) for child in f.read().split()]
+    except OSError:
+        return []
+
+
+def has_device(pid):
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/fuse" for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def feed():
+    """The processes that give the one machine that runs its disk: the supervisor, and its worker (None where there is none just now)."""
+    feeds = [p for p in user_processes() if has_device(p)]
+    supervisors = [p for p in feeds if not any(p in children(q) for q in feeds)]
+    check(len(supervisors) == 1, f"not one process holds the disk: {supervisors} of {feeds}")
+    return supervisors[0], next(iter(children(supervisors[0])), None)
+
+
 def wait_for(condition, what, limit=60):
     end = time.monotonic() + limit
     while not condition():

@@ -42,8 +42,7 @@ except OSError:  # ENOTCONN: nobody is there to be told
 
 # kill -9: readers get an error at once, and what is left can be unmounted
 m = Mount(link)
-m.process.kill()
-m.process.wait()
+m.kill()
 check(Child(read_error, m.disk).result(10) == "ENOTCONN", "no ENOTCONN from a dead mount")
 subprocess.run(["fusermount3", "-u", m.dir], check=True, timeout=10)
 check(not is_fuse(m.dir), "the dead mount cannot be removed")
@@ -53,8 +52,7 @@ server.rules("/blocks/* stall")
 m = Mount(link, cache="none1")
 reader = Child(read_error, m.disk)
 wait_for(lambda: len(server.log()["requests"]) > 1, "a request")
-m.process.kill()
-m.process.wait()
+m.kill()
 check(reader.result(10) in ("ECONNABORTED", "ENOTCONN", "EIO"), "the reader of a dead mount got no error")
 m.clear()
 

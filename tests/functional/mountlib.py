@@ -147,6 +147,23 @@ class Mount:
         with open(f"{self.dir}/status") as f:
             return json.load(f)
 
+    def worker(self):
+        """The number of the process that serves it now; None: there is none just now."""
+        pid = self.process.pid
+        try:
+            return next((int(child) for child in content(f"/proc/{pid}/task/{pid}/children").split()), None)
+        except OSError:
+            return None
+
+    def kill(self):
+        """kill -9 of the supervisor, with which the worker ends. Returns the worker's number: it may be a zombie for a while."""
+        worker = self.worker()
+        watched = worker and Watched(worker)
+        self.process.kill()
+        self.process.wait()
+        check(not worker or watched.ended(), "the worker outlives its supervisor")
+        return worker
+
     def ended(self, seconds=SECONDS):
         try:
             return self.process.wait(seconds)
@@ -175,6 +192,25 @@ class Mount:
         while is_fuse(self.dir):
             subprocess.run(["fusermount3", "-uzq", self.dir], timeout=SECONDS, check=True)
         self.stderr.close()
+
+
+class Watched:
+    """Tells when a process ends, all its threads included (of the first one alone, /proc says so too early)."""
+
+    def __init__(self, pid):
+        try:
+            self.fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.fd = None
+
+    def ended(self, seconds=SECONDS):
+        if self.fd is None:
+            return True
+        ended = bool(select.select([self.fd], [], [], seconds)[0])
+        if ended:
+            os.close(self.fd)
+            self.fd = None
+        return ended
 
 
 def is_fuse(path):

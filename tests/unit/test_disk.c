@@ -577,7 +577,7 @@ static void a_local_file_equals_itself(void **state)
 	struct disk *disk;
 
 	snprintf(path, sizeof(path), "%s/raw", server.dir);
-	assert_int_equal(file_source_open(&source, path, NULL), 0);
+	assert_int_equal(file_source_open(&source, path, NULL, NULL), 0);
 	disk = open_disk(source);
 	check_reads(disk, data, 777777, &random, 2, 100);
 	assert_int_equal(truncate(path, 1000), 0); /* under our feet */
@@ -598,10 +598,10 @@ static void what_is_no_file_is_refused(void **state)
 	struct source *source;
 	struct err e = ERR_INIT;
 
-	assert_true(file_source_open(&source, server.dir, &e) < 0);
-	assert_true(file_source_open(&source, "/nowhere/at/all", &e) < 0);
+	assert_true(file_source_open(&source, server.dir, NULL, &e) < 0);
+	assert_true(file_source_open(&source, "/nowhere/at/all", NULL, &e) < 0);
 	assert_non_null(strstr(e.text, "/nowhere/at/all"));
-	assert_true(file_source_open(&source, "/dev/null", &e) < 0);
+	assert_true(file_source_open(&source, "/dev/null", NULL, &e) < 0);
 }
 
 static void a_file_on_a_server_equals_itself(void **state)
@@ -614,7 +614,7 @@ static void a_file_on_a_server_equals_itself(void **state)
 
 	server_rules(&server, "/raw reset at=1000 after=2 every=5 count=3",
 		"/raw status code=503 after=4 every=4 count=3", NULL);
-	assert_int_equal(http_source_open(&source, origin, 2 * MIB, NULL), 0);
+	assert_int_equal(http_source_open(&source, origin, 2 * MIB, NULL, NULL), 0);
 	assert_int_equal(source->size, 3 * MIB + 5);
 	disk = open_disk(source);
 	check_reads(disk, data, 3 * MIB + 5, &random, 4, 40);
@@ -634,7 +634,7 @@ static void a_file_that_changes_is_never_a_mixture(void **state)
 	unsigned stale = 0;
 
 	server_rules(&server, NULL);
-	assert_int_equal(http_source_open(&source, origin, 2 * MIB, NULL), 0);
+	assert_int_equal(http_source_open(&source, origin, 2 * MIB, NULL, NULL), 0);
 	for (uint64_t at = 0; at < MIB; at += 64 * KIB) {
 		struct err e = ERR_INIT;
 		int r;
@@ -666,7 +666,7 @@ static void a_server_without_ranges_is_refused(void **state)
 	struct err e = ERR_INIT;
 
 	server_rules(&server, "/raw noranges", NULL);
-	assert_true(http_source_open(&source, origin, 2 * MIB, &e) < 0);
+	assert_true(http_source_open(&source, origin, 2 * MIB, NULL, &e) < 0);
 	if (!strstr(e.text, "range"))
 		fail_msg("%s", e.text);
 	origin_close(origin);
@@ -727,10 +727,10 @@ static void a_cloop_equals_what_went_in(void **state)
 		struct source *file;
 
 		assert_true(make_cloop(from, to, sizes[i]));
-		assert_int_equal(file_source_open(&file, to, NULL), 0);
+		assert_int_equal(file_source_open(&file, to, NULL, NULL), 0);
 		check_cloop(file, data, 2 * MIB + 512, &random);
 		server_rules(&server, NULL);
-		assert_int_equal(http_source_open(&file, origin, 4 * MIB, NULL), 0);
+		assert_int_equal(http_source_open(&file, origin, 4 * MIB, NULL, NULL), 0);
 		check_cloop(file, data, 2 * MIB + 512, &random);
 		origin_close(origin);
 	}
@@ -755,7 +755,7 @@ static void a_damaged_cloop_is_an_error(void **state)
 	assert_int_equal(file_pwrite(fd, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, 136 + 3 * 8), 0);
 	assert_int_equal(file_pwrite(fd, "damage", 6, (uint64_t)st.st_size / 2), 0);
 	close(fd);
-	assert_int_equal(file_source_open(&file, to, NULL), 0);
+	assert_int_equal(file_source_open(&file, to, NULL, NULL), 0);
 	assert_int_equal(cloop_source_open(&source, file, MIB, NULL), 0);
 	assert_int_equal(source_read(source, &byte, 1, 0, NULL), 0);
 	assert_true(source_read(source, &byte, 1, 3 * 65536, &e) < 0);
@@ -764,7 +764,7 @@ static void a_damaged_cloop_is_an_error(void **state)
 		    source_read(source, &byte, 1, MIB / 2 - 65536, &e) < 0);
 	source_close(source);
 	assert_int_equal(truncate(to, 200), 0);
-	assert_int_equal(file_source_open(&file, to, NULL), 0);
+	assert_int_equal(file_source_open(&file, to, NULL, NULL), 0);
 	assert_true(cloop_source_open(&source, file, MIB, &e) < 0);
 	source_close(file);
 	free(data);

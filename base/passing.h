@@ -1,0 +1,47 @@
+/* Passing an open file with a message through a Unix socket. */
+#ifndef BASE_PASSING_H
+#define BASE_PASSING_H
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+union passing_room { /* for one file descriptor */
+	struct cmsghdr head;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+/* Sends len bytes (at least one) and fd. 0 or -errno; errno is set, too. */
+static inline int passing_send(int socket, const void *data, size_t len, int fd)
+{
+	struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+	union passing_room control = {0};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
+	return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. The number of bytes, 0 at the end, or -errno. */
+static inline ssize_t passing_receive(int socket, void *data, size_t len, int *fd)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = len};
+	union passing_room control = {0};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t n;
+
+	*fd = -1;
+	do
+		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0 && message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_level == SOL_SOCKET &&
+		control.head.cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(&control.head), sizeof(int));
+	return n < 0 ? -errno : n;
+}
+
+#endif
