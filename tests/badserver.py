@@ -47,10 +47,11 @@ are left alone, then every `every`th is hit, at most `count` times. The first ru
 A rule for the path `:connect` hits connections when they are accepted, before TLS and before any request: `stall`, `reset`,
 `delay ms=N`, and `garbage`.
 
-/__control: POST {"rules": [RULE], "clear": true, "drop": TEXT, "forget": true, "gone": SECONDS} adds rules, first dropping all old
-ones (clear), those whose text begins with TEXT (drop), and the log (forget). GET gives {"requests": [{time, method, path, range, headers, status, bytes, connection, rule, proxied}],
-"bytes", "connections", "concurrent": most requests at once, "faults": {KIND: hits since the start}}. `time` is in seconds. With --no-log,
-for hours of use, no requests are kept. GET /__control?under=TEXT gives only the requests for paths that begin with it.
+/__control: POST {"rules": [RULE], "clear": true, "drop": TEXT, "forget": true, "gone": SECONDS} adds rules, first dropping all old ones
+(clear), those whose text begins with TEXT (drop), and the log (forget). GET gives {"requests": [{time, method, path, range, headers,
+status, bytes, connection, rule, proxied}], "bytes", "connections", "concurrent": most requests at once, "faults": {KIND: hits since the
+start}}. `time` is in seconds. With --no-log, for hours of use, no requests are kept. GET /__control?under=TEXT gives only the requests
+for paths that begin with it.
 """
 
 import argparse

@@ -5,9 +5,10 @@
 
 Of three bad servers one is good at any time, one is slow, and one lies or fails in a random mix of ways; the good one stays good for
 OVERLAP seconds after it has handed over, so that a reader that was there at the wrong moment finds it. Now and then all three are gone.
-One mount has a cache, on a medium that is read-only or full now and then, and whose files are flipped, cut, deleted, swapped and replaced by
-folders; one has no cache and little memory; a third is mounted, read, and ended all the time. Readers compare all they get with the image:
-random reads, streams, O_DIRECT, mmap, and small reads, with the kernel's pages dropped in between.
+One mount has a cache, on a medium that is read-only or full now and then, and whose files are flipped, cut, deleted, swapped and
+replaced by folders; one has no cache and little memory; both have their workers killed now and then; a third is mounted, read, and
+ended all the time. Readers compare all they get with the image: random reads, streams, O_DIRECT, mmap, and small reads, with the
+kernel's pages dropped in between.
 
 What must hold: no wrong byte, no error, no read that waits longer than STUCK seconds while a good mirror is there, the limit of memory
 (resident size below --memory-limit plus OVERHEAD), and a clean end; built with AddressSanitizer, without a leak.
@@ -122,7 +123,9 @@ class Reader:
         self.opened(0, 40, lambda fd: self.timed(lambda n, at: os.pread(fd, n, at), *self.place(300000)))
 
     def small(self):
-        self.opened(0, 200, lambda fd: self.timed(lambda n, at: os.pread(fd, n, at), 4096, self.rng.randrange(len(self.image) // 4096) * 4096))
+        def once(fd):
+            self.timed(lambda n, at: os.pread(fd, n, at), 4096, self.rng.randrange(len(self.image) // 4096) * 4096)
+        self.opened(0, 200, once)
 
     def stream(self):
         at = self.rng.randrange(len(self.image) // 2)
@@ -203,7 +206,8 @@ class Mirrors:
         for fault in self.rng.sample(LIES, 4) + self.rng.sample(SILENT, self.rng.randrange(2)):
             fault = fault.replace("OTHER", self.rng.choice(self.blocks)).replace("GOOD", self.urls[self.good])
             rules.append(f"/blocks/* {fault} every={self.rng.randrange(1, 5)}")
-        manifest = self.rng.choice(["flip", "login", "status code=404", "status code=500", "swap with=/image/manifest.1", "truncate", "reset"])
+        manifest = self.rng.choice(["flip", "login", "reset", "status code=404", "status code=500",
+                                    "swap with=/image/manifest.1", "truncate", "stall"])
         return [f"/image/manifest {manifest}", *rules]
 
     def slow(self):
@@ -425,7 +429,8 @@ class Soak:
 
     def trouble(self, text):
         for m, _ in self.mounts:
-            self.say(f"{m.dir}: {json.dumps(self.status(m))}\n{m.said()[-3000:]}")
+            self.say(f"{m.dir}: {m.said()[-3000:]}")
+            subprocess.run(["timeout", "10", "cat", f"{m.dir}/status"])  # with a time limit: it may be that which hangs
         fail(f"seed {self.seed}, after {time.monotonic() - self.begin:.1f} s: {text}")
 
     def status(self, m):
@@ -433,8 +438,9 @@ class Soak:
         def read():
             with open(f"status.{m.dir}", "w") as f:
                 json.dump(m.status(), f)
-        wrong = Child(read).result(20, f"reading the status of {m.dir}")
-        return json.loads(content(f"status.{m.dir}")) if not wrong else wrong
+        wrong = Child(read).result(STUCK, f"reading the status of {m.dir}")
+        check(not wrong, wrong)
+        return json.loads(content(f"status.{m.dir}"))
 
     def look(self):
         for i, (what, child, m) in enumerate(self.readers):
@@ -468,6 +474,21 @@ class Soak:
                 self.cache.medium()
             if self.rng.randrange(60) == 0 and not gone:
                 self.mirrors.lie_anew()
+            if self.rng.randrange(160) == 0:
+                self.kill_worker()
+
+    def kill_worker(self):
+        """The process that serves one of the mounts; its supervisor starts another one."""
+        m = self.rng.choice(self.mounts)[0]
+        workers = children(m.process.pid)
+        if not workers:
+            return
+        self.statuses.append(self.status(m))  # the next one counts from the beginning
+        fd = os.pidfd_open(workers[0])
+        if workers[0] in children(m.process.pid):  # and no other process by now
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            self.killed += 1
+        os.close(fd)
 
     def outage(self):
         seconds = self.rng.choice([1, 3, 6])
@@ -478,7 +499,8 @@ class Soak:
     def cycles(self):
         self.cache = CacheTrouble(self.rng, "small/cache")
         self.end = time.monotonic() + self.seconds
-        self.changes = self.outages = 0
+        self.changes = self.outages = self.killed = 0
+        self.statuses = []
         while time.monotonic() < self.end:
             self.mirrors.hand_over()
             self.changes += 1
@@ -502,23 +524,22 @@ class Soak:
             wrong = child.result(STUCK + 60, what)
             if wrong:
                 self.trouble(f"{what}: {wrong}")
-        statuses = [self.status(m) for m, _ in self.mounts]
+        self.statuses += [self.status(m) for m, _ in self.mounts]
         for i in range(3):
             self.mirrors.rules(i, [])
         for m, _ in self.mounts:
             check_all(m.disk, self.image)
             m.end()  # fails for a leak, too
-        return statuses
 
-    def report(self, statuses):
-        network = [s["network"] for s in statuses]
+    def report(self):
+        network = [s["network"] for s in self.statuses]
         numbers = {
             "seed": self.seed, "seconds": self.seconds, "reads": self.total(READS), "bytes": self.total(BYTES),
             "worst_read_s": round(max(self.shared.slot(i)[WORST] for i in range(len(self.readers))), 2),
-            "reads_over_1s": self.total(SLOWER), "changes_of_roles": self.changes, "outages": self.outages,
+            "reads_over_1s": self.total(SLOWER), "changes_of_roles": self.changes, "outages": self.outages, "workers_killed": self.killed,
             "requests": sum(n["requests"] for n in network), "retries": sum(n["retries"] for n in network),
             "bad_answers": sum(n["bad"] for n in network), "hedges": sum(n.get("hedges", 0) for n in network),
-            "bad_cache_blocks": sum(s["bad_blocks"] for s in statuses),
+            "bad_cache_blocks": sum(s["bad_blocks"] for s in self.statuses),
             "peak_resident_kib": self.peaks, "faults": self.mirrors.faults(), "cache_faults": self.cache.count,
         }
         print(json.dumps(numbers), flush=True)
@@ -528,7 +549,8 @@ class Soak:
         self.prepare()
         self.start()
         self.cycles()
-        numbers = self.report(self.finish())
+        self.finish()
+        numbers = self.report()
         check(numbers["retries"] and numbers["bad_answers"] and numbers["bad_cache_blocks"] and len(numbers["faults"]) > 5,
               "hardly a fault was met: this tested nothing")
 

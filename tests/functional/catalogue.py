@@ -21,80 +21,83 @@ TOGETHER = 16 if SANITIZED else 32  # readers at the same time
 ROWS = []
 
 
-def row(fault, on, alone, said="", manifest=None, quiet=False, slow=False, guards=""):
-    """said: words of the error or the log; manifest: of the message about a manifest, where they are others. quiet: a mirror that says no is
-    not counted as bad. slow: a server that is silent, which shows after 15 s at the latest, and before that by being late: a mirror is asked."""
-    ROWS.append(locals())
+def row(fault, on, alone, said, guards, manifest=None, quiet=False, slow=False):
+    """said: words of the error or the log; guards: against what; manifest: words of the message about a manifest, where they are others.
+    quiet: a mirror that says no is not counted as bad. slow: a silent server; that shows after 15 s at the latest, and before that by being
+    late, when another mirror is asked."""
+    if slow and manifest is None:
+        manifest = "no good answer"  # within the time that was allowed: it ran out in the middle of a try
+    ROWS.append(dict(locals()))
 
 
-# fault                         on     alone  what is said; what it guards against
-row("stall",                    "mnc", GONE,  "no answer within", manifest="no good answer", slow=True, guards="hf-mount#200: stalled fetches park all threads, reads freeze in silence")
-row("stall at=100",             "mnc", GONE,  "less than 1 kB/s", manifest="no good answer", slow=True, guards="systemd#10016: pull-raw hangs for ever")
-row("tail",                     "mnc", GONE,  "less than 1 kB/s", manifest="no good answer", slow=True, guards="cvmfs#3375: a read that fails hangs for ever")
-row("interim ms=300",           "mnc", GONE,  "no answer within", manifest="no good answer", slow=True, guards="curl#11873: a transfer that neither fails nor ends (ostree)")
-row("slowhead",                 "mnc", GONE,  "no answer within", manifest="no good answer", slow=True, guards="cvmfs#3432: hosts that are too slow end in EIO")
-row("drip rate=100",            "mc",  GONE,  "less than 1 kB/s", manifest="no good answer", slow=True, guards="fedora-silverblue#177: a slow mirror is kept for ever")
-row("reset",                    "mnc", GONE,  "reset",            guards="curl#11873: connections reset at random make ostree hang")
-row("reset at=100",             "mnc", GONE,  "reset",            guards="casync#112: a connection lost ends it with 'broken pipe'")
-row("status code=500",          "mnc", GONE,  "500",              guards="cvmfs#3993: an error of the server ends in failed mounts")
-row("status code=502",          "mnc", GONE,  "502",              guards="nydus#44: a proxy's error is given to the reader")
-row("status code=503",          "mnc", GONE,  "503",              guards="casync#156: no second try for a chunk on an unstable link")
-row("status code=503 retry=1",  "mnc", GONE,  "503",              guards="httpdirfs#142: a server that limits its rate crashes or hangs it")
-row("status code=503 retry=date:1", "c", GONE, "503",             guards="the same, as a date")
-row("status code=503 retry=soon", "c", GONE,  "503",              guards="the same, as nonsense")
-row("status code=503 retry=-5", "c",   GONE,  "503",              guards="the same, in the past")
-row("status code=504",          "c",   GONE,  "504",              guards="dragonfly/helm-charts#316: a time-out of the registry becomes EIO")
-row("status code=408",          "c",   GONE,  "408",              guards="desync#168: an error that passes counts as final after one try")
-row("status code=429 retry=1",  "mnc", GONE,  "429",              guards="httpdirfs#142: a server that limits its rate")
-row("headers",                  "mnc", WRONG, "header lines",     guards="CVE-2023-38039: heads without end fill the memory")
-row("interim ms=1",             "mnc", WRONG, "header lines", slow=True, guards="the same, as interim answers")
-row("headers bytes=200000 line=150000", "c", WRONG, "",          guards="the same, in one line")
-row("redirect to=http://127.0.0.1:1/PATH", "mnc", GONE, "onnect", guards="netboot.xyz#1263: a redirect to where nobody is")
-row("flip",                     "mnc", WRONG, "",                 manifest="signature", guards="cvmfs#1719: a host with rotten data; others are not asked")
-row("flip at=0",                "nc",  WRONG, "",                 guards="desync#37: a bad chunk in a store is bad for ever")
-row("zeros",                    "mnc", WRONG, "",                 manifest="signed", guards="cvmfs#3268: a full disk of a server made zeros")
-row("empty",                    "mnc", WRONG, "",                 manifest="", guards="netboot.xyz#1590: an empty reply ends the boot")
-row("login",                    "mnc", WRONG, "",                 manifest="", guards="nydus#44: an HTML page of squid is taken for the image")
-row("inject",                   "mnc", WRONG, "",                 manifest="", guards="apt behind portals: HTML added to what passes")
-row("inject where=front",       "mnc", WRONG, "",                 manifest="", guards="the same, in front")
-row("wronglength",              "mnc", WRONG, "",                 manifest="", guards="httpdirfs#190: a file that ends early is taken for the whole")
-row("wronglength delta=7",      "mnc", WRONG, "",                 manifest="", guards="the same, too long")
-row("truncate",                 "mnc", WRONG, "the connection was closed after", guards="rpm-ostree#1178: a partial file stays in the way")
-row("truncate at=0",            "c",   WRONG, "the connection was closed after", guards="netboot.xyz#1590: nothing behind the head")
-row("chunked cut=1",            "mnc", WRONG, "",                 guards="desync#168: 'unexpected EOF' in a chunked answer")
-row("gzip",                     "mnc", WRONG, "gzip",             guards="stargz#1107: data that is not gzip, said to be")
-row("garbage",                  "mnc", WRONG, "HTTP/0.9",         guards="4store#6: what is no HTTP sends it round in circles")
-row("http09",                   "mnc", WRONG, "HTTP/0.9",         guards="a body without a head: old proxies")
-row("partial",                  "mnc", WRONG, "a part",           guards="koreader-base#699: parts that nobody asked for, for ever")
-row("badrange value=bytes_0-3/9", "c", WRONG, "a part",           guards="the same, of another file")
-row("length value=100",         "mnc", WRONG, "",                 manifest="", guards="zsync-curl#15: a wrong length makes it ask for ever")
-row("length value=-1",          "mnc", WRONG, "Content-Length",   guards="rtl_433#3540 and its like: lengths that are none")
-row("length value=99999999999", "mnc", WRONG, "announced",        guards="xearthlayer#254: a length from outside is allocated")
-row("length value=99999999999999999999999", "mnc", FINE,          guards="the same, beyond 64 bits: libcurl reads until the end")
-row("length value=100,200",     "c",   WRONG, "",                 guards="two lengths: proxies that differ on where a body ends")
-row("loop",                     "mnc", WRONG, "redirects",        guards="httpdirfs#174: a 302 frees memory twice")
-row("redirect to=file:///etc/passwd", "mnc", WRONG, "redirect",   guards="a redirect out of HTTP")
-row("redirect to=GOOD/PATH",    "mnc", FINE,                      guards="zsync-curl#22: mirror redirectors do not work")
-row("status code=404",          "mnc", WRONG, "404",              quiet=True, guards="desync#238: 404 of the first store, and the second is not asked")
-row("status code=410",          "c",   WRONG, "410",              quiet=True, guards="netboot.xyz#1631: the file was moved")
-row("status code=403",          "mnc", WRONG, "403",              quiet=True, guards="zsync-curl#1: object storage says 403")
-row("status code=401",          "mnc", WRONG, "401",              quiet=True, guards="stargz#1107: a registry wants a password")
-row("auth user=u password=p",   "c",   WRONG, "401",              quiet=True, guards="the same, with a challenge")
-row("status code=407",          "c",   WRONG, "407",              guards="a proxy that wants a password")
-row("status code=416",          "mnc", WRONG, "416",              guards="containerized-data-importer#3543: nbdkit curl fails reads for 416")
-row("status code=400",          "c",   WRONG, "400",              guards="a server that has lost its mind")
-row("status code=204",          "c",   WRONG, "204",              guards="success with nothing in it")
-row("status code=304",          "c",   WRONG, "304",              guards="an answer to a question that nobody asked")
-row("status code=999",          "c",   WRONG, "999",              guards="no such status")
-row("half",                     "c",   WRONG, "404",              quiet=True, guards="desync#238: stores that are consistent eventually")
-row("swap with=OLDROOT",        "n",   WRONG, "SHA-256",           guards="one valid index node in place of another")
-row("swap with=CHUNK",          "c",   WRONG, "",                 guards="one valid chunk in place of another: termux-packages#817: a CDN mixes up old and new")
-row("extra",                    "mnc", FINE,                      guards="bytes behind the body: the next answer must not begin with them")
-row("keepclosed",               "mnc", FINE,                      guards="HTTP keep-alive closed just as it is used: every client's classic")
-row("chunked",                  "mnc", FINE,                      guards="no length at all: httpdirfs shows such files as empty")
-row("noranges",                 "mnc", FINE,                      guards="zsync-curl#23: a mirror without ranges ends it")
-row("delay ms=300",             "mnc", FINE,                      guards="a link around the world")
-row("drip rate=30000",          "c",   FINE,                      guards="cvmfs#3432: a host that is slow, but not too slow")
+# fault                           on      alone   said                 guards against
+row("stall",                        "mnc", GONE,  "no answer within", "hf-mount#200: stalled fetches park all threads, and reads freeze", slow=True)
+row("stall at=100",                 "mnc", GONE,  "less than 1 kB/s", "systemd#10016: pull-raw hangs for ever", slow=True)
+row("tail",                         "mnc", GONE,  "less than 1 kB/s", "cvmfs#3375: a read that fails hangs for ever", slow=True)
+row("interim ms=300",               "mnc", GONE,  "no answer within", "curl#11873: a transfer that neither fails nor ends (ostree)", slow=True)
+row("slowhead",                     "mnc", GONE,  "no answer within", "cvmfs#3432: hosts that are too slow end in EIO", slow=True)
+row("drip rate=100",                "mc",  GONE,  "less than 1 kB/s", "fedora-silverblue#177: a slow mirror is kept for ever", slow=True)
+row("reset",                        "mnc", GONE,  "reset",            "curl#11873: connections reset at random make ostree hang")
+row("reset at=100",                 "mnc", GONE,  "reset",            "casync#112: a connection lost ends it with 'broken pipe'")
+row("status code=500",              "mnc", GONE,  "500",              "cvmfs#3993: an error of the server ends in failed mounts")
+row("status code=502",              "mnc", GONE,  "502",              "nydus#44: a proxy's error is given to the reader")
+row("status code=503",              "mnc", GONE,  "503",              "casync#156: no second try for a chunk on an unstable link")
+row("status code=503 retry=1",      "mnc", GONE,  "503",              "httpdirfs#142: a server that limits its rate crashes or hangs it")
+row("status code=503 retry=date:1", "c",   GONE,  "503",              "the same, as a date")
+row("status code=503 retry=soon",   "c",   GONE,  "503",              "the same, as nonsense")
+row("status code=503 retry=-5",     "c",   GONE,  "503",              "the same, in the past")
+row("status code=504",              "c",   GONE,  "504",              "dragonfly/helm-charts#316: a time-out of the registry becomes EIO")
+row("status code=408",              "c",   GONE,  "408",              "desync#168: an error that passes counts as final after one try")
+row("status code=429 retry=1",      "mnc", GONE,  "429",              "httpdirfs#142: a server that limits its rate")
+row("headers",                      "mnc", WRONG, "header lines",     "CVE-2023-38039: heads without end fill the memory")
+row("interim ms=1",                 "mnc", WRONG, "header lines",     "the same, as interim answers", manifest="", slow=True)
+row("headers bytes=200000 line=150000", "c",   WRONG, "",                 "the same, in one line")
+row("redirect to=http://127.0.0.1:1/PATH", "mnc", GONE,  "onnect",           "netboot.xyz#1263: a redirect to where nobody is")
+row("flip",                         "mnc", WRONG, "",                 "cvmfs#1719: a host with rotten data; others are not asked", manifest="signature")
+row("flip at=0",                    "nc",  WRONG, "",                 "desync#37: a bad chunk in a store is bad for ever")
+row("zeros",                        "mnc", WRONG, "",                 "cvmfs#3268: a full disk of a server made zeros", manifest="signed")
+row("empty",                        "mnc", WRONG, "",                 "netboot.xyz#1590: an empty reply ends the boot", manifest="")
+row("login",                        "mnc", WRONG, "",                 "nydus#44: an HTML page of squid is taken for the image", manifest="")
+row("inject",                       "mnc", WRONG, "",                 "apt behind portals: HTML added to what passes", manifest="")
+row("inject where=front",           "mnc", WRONG, "",                 "the same, in front", manifest="")
+row("wronglength",                  "mnc", WRONG, "",                 "httpdirfs#190: a file that ends early is taken for the whole", manifest="")
+row("wronglength delta=7",          "mnc", WRONG, "",                 "the same, too long", manifest="")
+row("truncate",                     "mnc", WRONG, "the connection was closed after", "rpm-ostree#1178: a partial file stays in the way")
+row("truncate at=0",                "c",   WRONG, "the connection was closed after", "netboot.xyz#1590: nothing behind the head")
+row("chunked cut=1",                "mnc", WRONG, "",                 "desync#168: 'unexpected EOF' in a chunked answer")
+row("gzip",                         "mnc", WRONG, "gzip",             "stargz#1107: data that is not gzip, said to be")
+row("garbage",                      "mnc", WRONG, "HTTP/0.9",         "4store#6: what is no HTTP sends it round in circles")
+row("http09",                       "mnc", WRONG, "HTTP/0.9",         "a body without a head: old proxies")
+row("partial",                      "mnc", WRONG, "a part",           "koreader-base#699: parts that nobody asked for, for ever")
+row("badrange value=bytes_0-3/9",   "c",   WRONG, "a part",           "the same, of another file")
+row("length value=100",             "mnc", WRONG, "",                 "zsync-curl#15: a wrong length makes it ask for ever", manifest="")
+row("length value=-1",              "mnc", WRONG, "Content-Length",   "rtl_433#3540 and its like: lengths that are none")
+row("length value=99999999999",     "mnc", WRONG, "announced",        "xearthlayer#254: a length from outside is allocated")
+row("length value=99999999999999999999999", "mnc", FINE,  "",                 "the same, beyond 64 bits: libcurl reads until the end")
+row("length value=100,200",         "c",   WRONG, "",                 "two lengths: proxies that differ on where a body ends")
+row("loop",                         "mnc", WRONG, "redirects",        "httpdirfs#174: a 302 frees memory twice")
+row("redirect to=file:///etc/passwd", "mnc", WRONG, "redirect",         "a redirect out of HTTP")
+row("redirect to=GOOD/PATH",        "mnc", FINE,  "",                 "zsync-curl#22: mirror redirectors do not work")
+row("status code=404",              "mnc", WRONG, "404",              "desync#238: 404 of the first store, and the second is not asked", quiet=True)
+row("status code=410",              "c",   WRONG, "410",              "netboot.xyz#1631: the file was moved", quiet=True)
+row("status code=403",              "mnc", WRONG, "403",              "zsync-curl#1: object storage says 403", quiet=True)
+row("status code=401",              "mnc", WRONG, "401",              "stargz#1107: a registry wants a password", quiet=True)
+row("auth user=u password=p",       "c",   WRONG, "401",              "the same, with a challenge", quiet=True)
+row("status code=407",              "c",   WRONG, "407",              "a proxy that wants a password")
+row("status code=416",              "mnc", WRONG, "416",              "containerized-data-importer#3543: nbdkit curl fails reads for 416")
+row("status code=400",              "c",   WRONG, "400",              "a server that has lost its mind")
+row("status code=204",              "c",   WRONG, "204",              "success with nothing in it")
+row("status code=304",              "c",   WRONG, "304",              "an answer to a question that nobody asked")
+row("status code=999",              "c",   WRONG, "999",              "no such status")
+row("half",                         "c",   WRONG, "404",              "desync#238: stores that are consistent eventually", quiet=True)
+row("swap with=OLDROOT",            "n",   WRONG, "SHA-256",          "one valid index node in place of another")
+row("swap with=CHUNK",              "c",   WRONG, "",                 "termux-packages#817: a CDN mixes up old and new chunks")
+row("extra",                        "mnc", FINE,  "",                 "bytes behind the body: the next answer must not begin with them")
+row("keepclosed",                   "mnc", FINE,  "",                 "HTTP keep-alive closed just as it is used: every client's classic")
+row("chunked",                      "mnc", FINE,  "",                 "no length at all: httpdirfs shows such files as empty")
+row("noranges",                     "mnc", FINE,  "",                 "zsync-curl#23: a mirror without ranges ends it")
+row("delay ms=300",                 "mnc", FINE,  "",                 "a link around the world")
+row("drip rate=30000",              "c",   FINE,  "",                 "cvmfs#3432: a host that is slow, but not too slow")
 
 key = make_key()
 os.mkdir("www")
@@ -138,7 +141,8 @@ class Case:
     def __init__(self, line, on, mirrored):
         self.line, self.on, self.mirrored = line, on, mirrored
         self.name = f"r{len(CASES)}"
-        self.what = f"{line['fault']} on {dict(m='the manifest', n='an index node', c='chunks')[on]}, {'with a mirror' if mirrored else 'alone'}"
+        where = {"m": "the manifest", "n": "an index node", "c": "chunks"}[on]
+        self.what = f"{line['fault']} on {where}, {'with a mirror' if mirrored else 'alone'}"
         os.symlink("good", f"www/{self.name}")
 
     def rules(self):
@@ -287,8 +291,8 @@ def certificate(name, *, host="127.0.0.1", begin="20200101000000Z", end="2050010
                 f"default_md = sha256\npolicy = p\n[p]\ncommonName = supplied\n"
                 f"[leaf]\nsubjectAltName = {'IP' if host[0].isdigit() else 'DNS'}:{host}\n[req]\ndistinguished_name = d\n[d]\n")
     key_options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-config", f"{folder}/conf"]
-    for command in (["req", "-x509", *key_options, "-subj", f"/CN=authority {name}", "-days", "9000", "-addext", "basicConstraints=critical,CA:TRUE",
-                     "-keyout", f"{folder}/ca.key", "-out", f"{name}.ca"],
+    for command in (["req", "-x509", *key_options, "-subj", f"/CN=authority {name}", "-days", "9000", "-addext",
+                     "basicConstraints=critical,CA:TRUE", "-keyout", f"{folder}/ca.key", "-out", f"{name}.ca"],
                     ["req", "-new", *key_options, "-subj", f"/CN={host}", "-keyout", f"{name}.key", "-out", f"{folder}/csr"],
                     ["ca", "-batch", "-notext", "-config", f"{folder}/conf", "-cert", f"{name}.ca", "-keyfile", f"{folder}/ca.key",
                      "-startdate", begin, "-enddate", end, "-extensions", "leaf", "-in", f"{folder}/csr", "-out", f"{name}.crt"]):
@@ -337,7 +341,7 @@ def tls_wrong_name(s):
 
 @scene
 def connections(s):
-    """Connections that are accepted, and reset, left alone, or answered before they ask. stargz-snapshotter: a registry behind a dead balancer"""
+    """Connections that are accepted, and reset, left alone, or answered before they ask. cvmfs#199: unresponsive servers in a chain"""
     for rule in (":connect reset", ":connect stall count=3", ":connect garbage", ":connect delay ms=400"):
         good_end(s.mount(s.server(rule).url, "--mirror", f"{good.url}/good"))
 
@@ -352,7 +356,7 @@ def two_halves(s):
 
 @scene
 def rollback(s):
-    """An old version, rightly signed, replayed: refused and named once a newer one was seen; not refused where it is asked for. ostree, TUF"""
+    """An old version, rightly signed, replayed: refused and named once a newer one was seen. TUF"""
     replay = s.server("/image/manifest swap with=/image/manifest.1")
     good_end(s.mount(f"{good.url}/good"))
     no_mount(s.mount(replay.url, wait=False), "version 1", "version 2", "image@1")
@@ -445,7 +449,7 @@ def cache_swap(s):
 
 @scene
 def cache_rot_offline(s):
-    """A rotten cache and no server: the reader waits, and goes on when the server is back. overlaybd (accelerated-container-image#214): wrong data"""
+    """A rotten cache and no server: the reader waits until it is back. accelerated-container-image#214: overlaybd gave wrong data"""
     server = s.server()
     good_end(s.mount(server.url, cache="offline.cache"))
     m = s.mount(server.url, cache="offline.cache")
@@ -462,7 +466,7 @@ def cache_rot_offline(s):
 
 @scene
 def new_version(s):
-    """A new version is published under a running mount, and the old one's manifest goes: nothing changes for who runs. httpdirfs: stale tables"""
+    """A new version is published under a running mount, and the manifests go: who runs does not notice. rpm-ostree#5531"""
     shutil.copytree("www/good", "new.www")
     server = s.server(folder="new.www")
     m = s.mount(server.url)
@@ -497,7 +501,7 @@ def all_bad_but_the_last(s):
 
 @scene
 def plain_file(s):
-    """A plain file by ranges, where no hash helps: what shows is an error, and nothing else is delivered. zsync2#77, containerized-data-importer#3543"""
+    """A plain file by ranges, where no hash helps: what shows is an error, and nothing else is delivered. zsync2#77"""
     shutil.copy("image", "www/good/plain.img")
     for rule, words in (("noranges", "ranges"), ("wrongrange", "instead of"), ("badrange value=bytes_5-1/3", "which one"),
                         ("badrange value=bytes_0-99/100", ""), ("badrange value=rubbish", "which one"), ("change", "changed"), ("login", ""),
@@ -541,7 +545,8 @@ began = time.monotonic()
 CASES += [Scene(f) for f in SCENES]
 failures = run_all(CASES)
 unmet = content("unmet").decode().splitlines() if os.path.exists("unmet") else []
-print(f"{len(CASES)} cases in {time.monotonic() - began:.0f} s, {len(failures)} failed; {len(unmet)} did not meet their fault, or the other mirror overtook it")
+print(f"{len(CASES)} cases in {time.monotonic() - began:.0f} s, {len(failures)} failed; "
+      f"{len(unmet)} did not meet their fault, or the other mirror overtook it")
 check(not failures, "see above")
 check(len(unmet) < len(CASES) / 5, f"these tested nothing: {unmet}")
 done()
