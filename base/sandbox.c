@@ -116,7 +116,7 @@ static void enter_layers(const struct sandbox_rules *rules, bool kept)
 		snprintf(landlock, sizeof(landlock), ", landlock %d", r);
 	if (r >= LANDLOCK_PORTS)
 		note_ports(rules);
-	r = syscall_filter_enter(rules->network);
+	r = syscall_filter_enter(rules->network, rules->serve);
 	if (r < 0)
 		log_debug("no filter of system calls: %s", strerror(-r));
 	else

@@ -34,6 +34,7 @@ struct sandbox_rules { /* initialise with {0} */
 	} paths[SANDBOX_PATHS_MAX];
 	size_t path_count;
 	bool network; /* may make sockets at all */
+	bool serve;   /* may take connections at sockets that listen already */
 	uint16_t ports[SANDBOX_PORTS_MAX]; /* to which TCP connections may be made */
 	size_t port_count;
 	bool incomplete; /* there was no memory for one of them: sandbox_enter() then fails, or a server could seem gone for ever */

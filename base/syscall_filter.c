@@ -65,6 +65,8 @@ static const int allowed[] = {
 	SCMP_SYS(sigreturn), SCMP_SYS(sysinfo), SCMP_SYS(time), SCMP_SYS(times), SCMP_SYS(ugetrlimit), SCMP_SYS(uname),
 };
 
+static const int for_servers[] = {SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(sendfile), SCMP_SYS(sendfile64)};
+
 static const int deadly[] = {SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
 	SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsconfig),
 	SCMP_SYS(fsmount), SCMP_SYS(fspick), SCMP_SYS(mount_setattr), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(setns),
@@ -176,7 +178,7 @@ static void allow_descriptors(struct filter *f)
 	}
 }
 
-static void fill(struct filter *f, bool network)
+static void fill(struct filter *f, bool network, bool serve)
 {
 	add_all(f, SCMP_ACT_ALLOW, allowed, COUNT(allowed));
 	add_all(f, SANITIZED ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly));
@@ -190,9 +192,11 @@ static void fill(struct filter *f, bool network)
 	allow_descriptors(f);
 	if (network)
 		allow_sockets(f);
+	if (serve)
+		add_all(f, SCMP_ACT_ALLOW, for_servers, COUNT(for_servers));
 }
 
-int syscall_filter_enter(bool network)
+int syscall_filter_enter(bool network, bool serve)
 {
 	struct filter f = {.ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS))};
 	int r;
@@ -204,7 +208,7 @@ int syscall_filter_enter(bool network)
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a list */
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
-	fill(&f, network);
+	fill(&f, network, serve);
 	r = f.result ? f.result : seccomp_load(f.ctx);
 	seccomp_release(f.ctx);
 	return r;

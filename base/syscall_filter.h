@@ -11,8 +11,9 @@
 
 #include <stdbool.h>
 
-/* For all threads of the process; no_new_privs must be set. network: sockets may be made. 0 or -errno: -EINVAL or -ENOSYS where the
+/* For all threads of the process; no_new_privs must be set. network: sockets may be made. serve: connections may be
+ * taken. 0 or -errno: -EINVAL or -ENOSYS where the
  * kernel has no seccomp filters. */
-int syscall_filter_enter(bool network);
+int syscall_filter_enter(bool network, bool serve);
 
 #endif

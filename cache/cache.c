@@ -273,14 +273,10 @@ static void tell_change(struct cache *c, enum health_change change, const char *
 /* ---- loading ---- */
 
 /* Anything but a regular file must neither be followed nor block the open (FIFO). */
-static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
+static int open_entry(struct cache *c, const struct hash *hash, struct stat *st)
 {
 	_cleanup_close_ int fd = -1;
 	char path[BLOCK_PATH_MAX];
-	struct stat st;
-	time_t now;
-	ssize_t n;
-	int r;
 
 	if (c->fd < 0)
 		return -ENOENT;
@@ -288,12 +284,26 @@ static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
 	fd = openat(c->fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ELOOP || errno == ENOTDIR || errno == ENXIO ? -ENOENT : -errno;
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return -ENOENT;
-	if (st.st_size > BLOCK_FILE_MAX) /* no block can be that long */
+	if (st->st_size > BLOCK_FILE_MAX) /* no block can be that long */
 		return -EFBIG;
+	return steal_fd(&fd);
+}
+
+static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	time_t now;
+	ssize_t n;
+	int r;
+
+	fd = open_entry(c, hash, &st);
+	if (fd < 0)
+		return fd;
 	r = buf_reserve(out, (size_t)st.st_size);
 	if (r < 0)
 		return r;
@@ -306,6 +316,16 @@ static int load_entry(struct cache *c, const struct hash *hash, struct buf *out)
 		(st.st_mtime < now - TOUCH_SECONDS || st.st_mtime > now + TOUCH_SECONDS))
 		futimens(fd, NULL);
 	return 0;
+}
+
+int cache_open_entry(struct cache *c, const struct hash *hash, uint64_t *size)
+{
+	struct stat st;
+	int fd = open_entry(c, hash, &st);
+
+	if (fd >= 0)
+		*size = (uint64_t)st.st_size;
+	return fd;
 }
 
 static enum health_result rate(int r)

@@ -29,6 +29,9 @@ int cache_open(struct cache **out, const char *dir, uint64_t size, bool read_onl
 int cache_load(struct cache *c, const struct hash *hash, struct buf *out);
 /* The same for who has nothing else: bypassed or not. -EAGAIN only while something hangs in the medium. */
 int cache_load_anyway(struct cache *c, const struct hash *hash, struct buf *out);
+/* A descriptor of the block file, to be closed by the caller, and its size. Negative as cache_load(). Whoever sends it has
+ * loaded and checked it before. */
+int cache_open_entry(struct cache *c, const struct hash *hash, uint64_t *size);
 bool cache_has(struct cache *c, const struct hash *hash);
 /* Keeps a block file. Best effort: not while the medium fails or is slow, since a reader waits. */
 void cache_store(struct cache *c, const struct hash *hash, const void *frame, size_t len);

@@ -32,12 +32,11 @@ static void add_proxy(struct sandbox_rules *rules, const char *url)
 	sandbox_add_port(rules, 1080); /* libcurl's own default for proxies */
 }
 
-static void add_network(struct sandbox_rules *rules, const char *url, const struct image_options *o)
+static void add_network(struct sandbox_rules *rules, const struct image_options *o)
 {
 	static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
 
 	rules->network = true;
-	add_port(rules, url);
 	for (const char **m = o->mirrors; m && *m; m++)
 		add_port(rules, *m);
 	add_proxy(rules, o->origin.proxy);
@@ -90,9 +89,28 @@ int image_confine(const char *link, const struct image_options *o, struct err *e
 	if (!link_parse(&l, link, NULL) && !l.remote) {
 		add_local(&rules, &l);
 	} else {
-		add_network(&rules, l.remote ? l.store : link, o);
+		add_port(&rules, l.remote ? l.store : link);
+		add_network(&rules, o);
 		add_folder(&rules, cache);
 	}
+	add_folder(&rules, versions);
+	return sandbox_enter(&rules, e);
+}
+
+int proxy_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e)
+{
+	_cleanup_free_ char *cache = image_cache_dir(o, NULL);
+	_cleanup_free_ char *versions = file_xdg_dir("XDG_STATE_HOME", ".local/state", NULL);
+	_cleanup_(sandbox_rules_free) struct sandbox_rules rules = {.serve = true};
+
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_(link_free) struct link l = {0};
+
+		if (!link_parse(&l, links[i], NULL) && l.remote)
+			add_port(&rules, l.store);
+	}
+	add_network(&rules, o);
+	add_folder(&rules, cache);
 	add_folder(&rules, versions);
 	return sandbox_enter(&rules, e);
 }

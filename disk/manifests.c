@@ -134,31 +134,24 @@ int manifest_fetch(struct found_manifest *out, const struct link *l, struct orig
 	return r;
 }
 
-static void tell_late(struct manifest_search *s, uint64_t present)
+int manifest_refresh(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, unsigned timeout_ms,
+	struct err *e)
 {
-	const struct manifest *m = &s->best.manifest;
-	struct err e = ERR_INIT;
-
-	if (m->revoked) {
-		handle_revoked(s, &e);
-		log_warning("%s", e.text);
-		return;
-	}
-	keep_copy(s);
-	remember_version(s);
-	if (m->version > present)
-		log_info("version %" PRIu64 " of %s has come: the next start is from that", m->version, m->name);
-}
-
-int manifest_refresh(const struct link *l, uint64_t present, struct origin *origin, struct cache *cache, struct err *e)
-{
-	struct manifest_search s = {.link = l, .origin = origin, .cache = cache, .once = true, .timeout_ms = ORIGIN_FIRST_MS};
+	struct manifest_search s = {.link = l, .origin = origin, .cache = cache, .once = true, .timeout_ms = timeout_ms};
 	int r = manifest_search_begin(&s, e);
 
 	if (!r)
 		r = manifest_search_run(&s, e);
-	if (!r)
-		tell_late(&s, present);
+	if (!r && s.best.manifest.revoked) {
+		handle_revoked(&s, NULL);
+	} else if (!r) {
+		keep_copy(&s);
+		remember_version(&s);
+	}
+	if (!r) {
+		*out = s.best;
+		s.best = (struct found_manifest){0};
+	}
 	manifest_search_end(&s);
 	return r;
 }

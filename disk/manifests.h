@@ -43,9 +43,10 @@ int manifest_load(struct found_manifest *out, const struct link *l, bool strict,
 int manifest_fetch(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, bool strict,
 	struct err *e);
 
-/* After a start from a copy: asks once more, waiting longer, and keeps what comes as the copy for the next start. Says so in
- * the log when that is a newer version, or that the image was revoked. 0 when a server gave a good answer. */
-int manifest_refresh(const struct link *l, uint64_t present, struct origin *origin, struct cache *cache, struct err *e);
+/* Asks the servers again for what was found before, waiting for timeout_ms at the most and never for a network that is gone, and keeps
+ * what comes as the copy. Unlike the two above it hands out a revocation, too (out->manifest.revoked). */
+int manifest_refresh(struct found_manifest *out, const struct link *l, struct origin *origin, struct cache *cache, unsigned timeout_ms,
+	struct err *e);
 
 void found_manifest_free(struct found_manifest *f);
 

@@ -1,6 +1,7 @@
 /* Asking for a manifest again: see refresh.h. Each time for as long as a first contact may take, then a minute's rest. */
 #include "disk/refresh.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -31,6 +32,23 @@ static void rest(struct refresh *r)
 		clock_cond_wait(&r->wake, &r->lock, until);
 }
 
+static int ask(const struct refresh *r)
+{
+	struct found_manifest found = {0};
+	const struct manifest *m = &found.manifest;
+	struct err e = ERR_INIT;
+	int result = manifest_refresh(&found, r->link, r->origin, r->cache, ORIGIN_FIRST_MS, &e);
+
+	if (result < 0)
+		log_debug("no newer manifest yet: %s", e.text);
+	else if (m->revoked)
+		log_warning("its publisher has revoked %s%s%s: the next start is refused", m->name, *m->reason ? ": " : "", m->reason);
+	else if (m->version > r->present)
+		log_info("version %" PRIu64 " of %s has come: the next start is from that", m->version, m->name);
+	found_manifest_free(&found);
+	return result;
+}
+
 static void *ask_on(void *context)
 {
 	struct refresh *r = context;
@@ -38,12 +56,8 @@ static void *ask_on(void *context)
 
 	pthread_mutex_lock(&r->lock);
 	while (!r->ended && found < 0) {
-		struct err e = ERR_INIT;
-
 		pthread_mutex_unlock(&r->lock);
-		found = manifest_refresh(r->link, r->present, r->origin, r->cache, &e);
-		if (found < 0)
-			log_debug("no newer manifest yet: %s", e.text);
+		found = ask(r);
 		pthread_mutex_lock(&r->lock);
 		if (found < 0)
 			rest(r);

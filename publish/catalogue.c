@@ -16,13 +16,6 @@
 #include "base/text.h"
 #include "format/link.h"
 
-#define PAGE_MAX (64u << 20) /* bytes: bounds a store's catalogue, far above any use */
-
-struct image { /* one line of the catalogue: versions first..last of the list, all of one name */
-	const struct version *first, *last;
-	char key[PUBLIC_KEY_TEXT_MAX]; /* "" where not known */
-};
-
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Disk "
@@ -111,9 +104,9 @@ static int boot_rows(struct buf *out, const struct manifest *m)
 	return r;
 }
 
-static int section(struct buf *out, const struct image *image)
+static int section(struct buf *out, const struct catalogue_image *image)
 {
-	const struct manifest *m = &image->last->manifest;
+	const struct manifest *m = image->newest;
 	const char *hash = *image->key ? "#" : "";
 	int r;
 
@@ -136,10 +129,10 @@ static int section(struct buf *out, const struct image *image)
 		r = row(out, "File system", m->filesystem);
 	if (!r)
 		r = boot_rows(out, m);
-	if (!r && image->first->manifest.version != m->version)
+	if (!r && image->version_count && image->versions[0] != m->version)
 		r = buf_printf(out,
 			"<dt>Kept</dt><dd>from version %" PRIu64 ": %s@%" PRIu64 "</dd>\n",
-			image->first->manifest.version, m->name, image->first->manifest.version);
+			image->versions[0], m->name, image->versions[0]);
 	if (!r && m->revoked)
 		return buf_printf(out, "</dl>\n</section>\n");
 	if (!r)
@@ -158,19 +151,18 @@ static json_t *boot_list(const struct manifest *m)
 	return list;
 }
 
-static json_t *version_list(const struct image *image)
+static json_t *version_list(const struct catalogue_image *image)
 {
 	json_t *list = json_array();
 
-	for (const struct version *v = image->first; v <= image->last; v++)
-		if (!v->newest)
-			json_array_append_new(list, json_integer((json_int_t)v->manifest.version));
+	for (size_t i = 0; i < image->version_count; i++)
+		json_array_append_new(list, json_integer((json_int_t)image->versions[i]));
 	return list;
 }
 
-static json_t *image_object(const struct image *image)
+static json_t *image_object(const struct catalogue_image *image)
 {
-	const struct manifest *m = &image->last->manifest;
+	const struct manifest *m = image->newest;
 	_cleanup_free_ char *link =
 		file_path("%s%s%s", m->name, *image->key ? "#" : "", image->key);
 	json_t *object = json_pack("{s:s, s:s*, s:I, s:o, s:s, s:I, s:o}", "name", m->name, "link",
@@ -190,43 +182,58 @@ static json_t *image_object(const struct image *image)
 	return object;
 }
 
-/* The image whose versions start at i; *next: the first version of the next image. */
-static void find_image(
-	struct store *s, const struct versions *v, size_t i, struct image *out, size_t *next)
+int catalogue_make(const struct catalogue_image *images, size_t count, struct buf *page, char **json, struct err *e)
 {
+	json_t *list = json_array(),
+	       *top = json_pack("{s:i, s:o}", "format", 1, "images", list);
+	int r = buf_append(page, head, strlen(head));
+
+	for (size_t i = 0; !r && i < count; i++) {
+		json_array_append_new(list, image_object(&images[i]));
+		r = section(page, &images[i]);
+	}
+	if (!r && !count)
+		r = buf_printf(page, "<p>There are none yet.</p>\n");
+	if (!r)
+		r = buf_append(page, foot, strlen(foot));
+	*json = r < 0 ? NULL : json_dumps(top, JSON_INDENT(2));
+	json_decref(top);
+	return *json ? 0 : err_set(e, r < 0 ? r : -ENOMEM, "no memory for the catalogue");
+}
+
+/* The image whose versions start at i, with room for their numbers; returns the first version of the next image. */
+static size_t find_image(struct store *s, const struct versions *v, size_t i, uint64_t *numbers, struct catalogue_image *out)
+{
+	const char *name = v->list[i].manifest.name;
 	struct public_key key;
 
-	*out = (struct image){.first = &v->list[i]};
-	while (i < v->count && !strcmp(v->list[i].manifest.name, out->first->manifest.name))
-		out->last = &v->list[i++];
-	*next = i;
-	if (!store_image_key(s, out->last->manifest.name, &key, NULL))
+	*out = (struct catalogue_image){.versions = numbers};
+	for (; i < v->count && !strcmp(v->list[i].manifest.name, name); i++) {
+		out->newest = &v->list[i].manifest;
+		if (!v->list[i].newest)
+			numbers[out->version_count++] = v->list[i].manifest.version;
+	}
+	if (!store_image_key(s, name, &key, NULL))
 		public_key_encode(&key, out->key);
+	return i;
 }
 
 static int write_both(struct store *s, const struct versions *v, struct err *e)
 {
-	_cleanup_buf_ struct buf page = BUF_INIT(PAGE_MAX);
+	_cleanup_free_ struct catalogue_image *images = calloc(v->count + 1, sizeof(*images));
+	_cleanup_free_ uint64_t *numbers = calloc(v->count + 1, sizeof(*numbers));
+	_cleanup_buf_ struct buf page = BUF_INIT(CATALOGUE_PAGE_MAX);
 	_cleanup_free_ char *text = NULL;
-	json_t *images = json_array(),
-	       *top = json_pack("{s:i, s:o}", "format", 1, "images", images);
-	struct image image;
-	int r = buf_append(&page, head, strlen(head));
+	size_t count = 0;
+	int r;
 
-	for (size_t i = 0; !r && i < v->count;) {
-		find_image(s, v, i, &image, &i);
-		json_array_append_new(images, image_object(&image));
-		r = section(&page, &image);
-	}
-	if (!r && !v->count)
-		r = buf_printf(&page, "<p>There are none yet.</p>\n");
+	if (!images || !numbers)
+		return err_set(e, -ENOMEM, "no memory for the catalogue");
+	for (size_t i = 0; i < v->count; count++)
+		i = find_image(s, v, i, numbers + i, &images[count]);
+	r = catalogue_make(images, count, &page, &text, e);
 	if (!r)
-		r = buf_append(&page, foot, strlen(foot));
-	text = json_dumps(top, JSON_INDENT(2));
-	json_decref(top);
-	if (r < 0 || !text)
-		return err_set(e, r < 0 ? r : -ENOMEM, "no memory for the catalogue");
-	r = file_save(s->fd, "catalog.json", text, strlen(text), 0, e);
+		r = file_save(s->fd, "catalog.json", text, strlen(text), 0, e);
 	return r < 0 ? r : file_save(s->fd, "index.html", page.data, page.len, 0, e);
 }
 
