@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,6 +16,7 @@
 #include "format/index.h"
 
 #define INSTEAD_OF_CACHE_MS 5000 /* for the network, before a cache that is bypassed is asked all the same */
+#define HANGS_LOOK_MS 50 /* how often a medium that hangs is asked again */
 #define NODE_ROOM (INDEX_NODE_MAX + (INDEX_NODE_ENTRIES + 1) * sizeof(uint64_t))
 
 struct blocks {
@@ -67,6 +69,17 @@ static int check_body(void *context, const struct buf *body, struct err *e)
 	return decode(context, body, e);
 }
 
+/* Where there is no network, a medium that hangs is waited for like one: a disk that takes three seconds to spin up is no error. */
+static int load_anyway(struct blocks *b, struct cache *c, const struct hash *hash, struct buf *frame)
+{
+	static const struct timespec soon = {.tv_nsec = HANGS_LOOK_MS * 1000000L};
+	int r;
+
+	while ((r = cache_load_anyway(c, hash, frame)) == -EAGAIN && !b->origin && !b->cancelled)
+		nanosleep(&soon, NULL);
+	return r;
+}
+
 /* From a folder: 0, or an error that makes the caller go on. `reason` tells about a block that is there and bad. `anyway`: also from
  * a cache that is bypassed. */
 static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, bool anyway, struct err *reason)
@@ -76,7 +89,7 @@ static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, bool
 
 	if (!c)
 		return -ENOENT;
-	r = anyway ? cache_load_anyway(c, w->hash, &frame) : cache_load(c, w->hash, &frame);
+	r = anyway ? load_anyway(b, c, w->hash, &frame) : cache_load(c, w->hash, &frame);
 	if (r < 0 && r != -EFBIG) {
 		if (r != -ENOENT)
 			err_set(reason, r, "%s: %s", cache_dir(c), strerror(-r));
