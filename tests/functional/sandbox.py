@@ -67,6 +67,19 @@ check("401" in pull(server.url, status=1), "no login was needed")
 pull(server.url, "--netrc")
 server.rules()
 
+# A mount: who opens the image is inside, from all its sources, and reads are right.
+need_fuse()
+data = content("image")
+make_cloop("image", "www/image.cloop", 65536)
+for source in (f"{server.url}/{link}", f"www/{link}", "image", f"{server.url}/image.cloop"):
+    m = Mount(source)
+    check_reads(m.disk, data + bytes(-len(data) % 65536) if "cloop" in source else data, 1)
+    status = m.status()
+    check("seccomp" in status["sandbox"], f"{source}: {status['sandbox']}")
+    fields = dict(line.split(":\t") for line in content(f"/proc/{status['worker']['pid']}/status").decode().splitlines())
+    check(fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1" and int(fields["CapEff"], 16) == 0, f"{source}: {fields}")
+    m.end()
+
 # A store whose blocks are elsewhere, by a symbolic link.
 shutil.copytree("www", "split")
 os.rename("split/blocks", "blocks-elsewhere")
