@@ -107,6 +107,15 @@ static int check(const char *dir, struct err *e)
 	return 0;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* libfuse frees its copy of the folder's name only when it unmounts. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:fuse_session_mount\n";
+}
+#endif
+
 /* A session just for this: it brings what libfuse knows about options and fusermount3. The mount does not go with it. */
 static int mount_at(const char *dir, bool allow_other, struct err *e)
 {

@@ -286,6 +286,7 @@ int session_open(struct session **out, const struct fuse_lowlevel_ops *operation
 	for (unsigned n = 0; n < SLOTS; n++)
 		s->servers[n] = (struct server){.session = s, .slot = n};
 	s->fuse = fuse_session_new(&args, operations, sizeof(*operations), s);
+	fuse_opt_free_args(&args);
 	if (!s->fuse || fuse_session_custom_io(s->fuse, &io, copy)) {
 		close(copy);
 		session_close(s);
