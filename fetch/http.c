@@ -125,9 +125,32 @@ static void note_version(struct http *h, CURL *easy)
 	pthread_mutex_unlock(&h->lock);
 }
 
+/* Ends connections that no transfer uses, and those from an address that this machine has no more. */
+static void drop_idle(struct http *h, bool all)
+{
+	int used[HTTP_IN_FLIGHT * 2];
+	size_t count = 0;
+	struct http_transfer *t;
+
+	TAILQ_FOREACH (t, &h->running, link)
+		if (t->port && count < sizeof(used) / sizeof(*used))
+			used[count++] = t->port;
+	sockets_network_changed(&h->sockets, used, count, all);
+}
+
+/* What waits for the next transfers may be as dead as this connection was: each would cost as much time again. */
+static void note_silence(struct http *h, const struct http_transfer *t)
+{
+	h->settings.silence_us = clock_us();
+	if (t->sent_us)
+		drop_idle(h, false);
+}
+
 static void ended(struct http *h, struct http_transfer *t, CURLcode code)
 {
 	note_version(h, t->easy);
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		note_silence(h, t);
 	curl_multi_remove_handle(h->multi, t->easy);
 	if (!transfer_ended(t, code, &h->settings)) {
 		end(h, t);
@@ -195,18 +218,13 @@ static void restart(struct http *h, struct http_transfer *t)
 
 static void on_change(struct http *h, bool slept, uint64_t now_us)
 {
-	int used[HTTP_IN_FLIGHT * 2];
-	size_t count = 0;
 	struct http_transfer *t;
 
-	TAILQ_FOREACH (t, &h->running, link) {
+	TAILQ_FOREACH (t, &h->running, link)
 		transfer_doubt(t, now_us);
-		if (t->port && count < sizeof(used) / sizeof(*used))
-			used[count++] = t->port;
-	}
 	h->settings.changed_us = now_us;
 	h->bad = (struct bad_addresses){0};
-	sockets_network_changed(&h->sockets, used, count, slept);
+	drop_idle(h, slept);
 	log_debug(slept ? "this machine slept: new connections" : "the network of this machine changed: new connections where needed");
 	if (h->changed)
 		h->changed(h->context);

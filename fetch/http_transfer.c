@@ -31,6 +31,8 @@
 #define SPEED_MIN 1000       /* bytes per second */
 #define DRAIN_MAX (64 << 10) /* bytes of an error page that are read to keep the connection */
 #define HEAD_MAX (64 << 10)  /* bytes of header lines of one answer, trailers included */
+#define SHORT_SEGMENT 1200		/* bytes: with TCP's and IPv6's heads within 1280, what every way has to carry */
+#define SHORT_SEGMENTS_US 600000000 /* for so long after a silence; it costs a few percent */
 #define RECEIVE_BUFFER (64L << 10)
 #define FIRST_CONNECT_MS 4000L
 #define NAMES_KEPT_S 60L
@@ -134,14 +136,18 @@ static int on_send(void *context, char *to, char *from, int to_port, int from_po
 }
 
 /* Has the kernel end a connection whose peer does not acknowledge: else the streams of a dead
- * HTTP/2 connection would stall one after the other. */
+ * HTTP/2 connection would stall one after the other. After a silence it asks for short packets: the way here may swallow long ones without
+ * telling the server (a tunnel behind a firewall that drops ICMP), and then connections are made, but no answer ever comes. */
 static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
 {
 	const struct http_settings *s = context;
 	unsigned limit = s->stall_ms;
+	int segment = SHORT_SEGMENT;
 
 	(void)purpose;
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
+	if (s->silence_us && clock_us() - s->silence_us < SHORT_SEGMENTS_US)
+		setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
 	return CURL_SOCKOPT_OK;
 }
 

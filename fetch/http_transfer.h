@@ -19,6 +19,7 @@ struct http_settings { /* of all transfers; owned copies of struct http_options 
 	bool netrc;
 	unsigned connect_ms, stall_ms;
 	uint64_t changed_us; /* when the network changed last; 0: it did not. The loop's alone */
+	uint64_t silence_us; /* when a transfer timed out last; 0: none did. The loop's alone */
 };
 
 enum transfer_state { TRANSFER_QUEUED, TRANSFER_RUNNING, TRANSFER_DONE };

@@ -20,7 +20,7 @@ struct sockets { /* initialise with {0} */
 /* socket(), and remembers it. The descriptor, or -1. */
 int sockets_open(struct sockets *s, int family, int type, int protocol);
 
-/* After a change of the network: shuts down connections whose local address this machine has no more, and all that are not in use; libcurl
+/* After a change of the network, or a silence: shuts down connections whose local address this machine has no more, and all that are not in use; libcurl
  * then drops them. used: local ports of those that are. Connections within this machine stay, unless `all`. */
 void sockets_network_changed(struct sockets *s, const int *used, size_t used_count, bool all);
 
