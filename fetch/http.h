@@ -80,6 +80,7 @@ struct http_answer {
 	uint64_t retry_after_ms;  /* 0 where the server did not say */
 	char etag[HTTP_ETAG_MAX]; /* strong ones only, quotes included; "" where none */
 	char type[HTTP_TYPE_MAX];
+	bool stranger; /* it may not be the server's: a web page, or a certificate that is not trusted */
 	uint64_t total; /* bytes of the whole resource */
 	struct buf body;
 	uint64_t received;   /* body bytes that came, those thrown away included */

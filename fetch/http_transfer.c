@@ -475,6 +475,7 @@ bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_se
 	a->version = t->head.version;
 	snprintf(a->etag, sizeof(a->etag), "%s", t->head.etag);
 	snprintf(a->type, sizeof(a->type), "%s", t->head.type);
+	a->stranger = code == CURLE_PEER_FAILED_VERIFICATION || (a->status == 200 && !strcasecmp(a->type, "text/html"));
 	a->retry_after_ms = http_head_retry_ms(&t->head);
 	if (t->stalled) {
 		a->outcome = HTTP_NO_ANSWER;

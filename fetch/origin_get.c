@@ -260,10 +260,9 @@ static int take_answer(struct pursuit *p, size_t k, struct origin_answer *out)
 	if (a->outcome == HTTP_CANCELED)
 		return -ECANCELED;
 	check_body(q, a);
-	outcome = a->outcome;
-	if (outcome == HTTP_OK)
+	if (a->outcome == HTTP_OK)
 		quest_take(q, x->mirror, a, out);
-	quest_note(q, x, a);
+	outcome = quest_note(q, x, a);
 	forget(p, k);
 	return outcome == HTTP_OK ? 1 : outcome == HTTP_STALE ? -ESTALE : 0;
 }

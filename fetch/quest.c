@@ -191,11 +191,35 @@ static void note_mirror(struct quest *q, struct query *x, const struct http_answ
 		tell_news(m, news, a->text);
 }
 
-void quest_note(struct quest *q, struct query *x, const struct http_answer *a)
+static void suspect(struct quest *q, const struct query *x, struct http_answer *a)
 {
+	struct origin *o = q->origin;
+	char why[HTTP_TEXT_MAX];
+	bool good;
+
+	if (!a->stranger || (a->outcome != HTTP_WRONG && a->outcome != HTTP_STALE))
+		return;
+	pthread_mutex_lock(&o->lock);
+	good = o->mirrors[x->mirror]->good;
+	pthread_mutex_unlock(&o->lock);
+	if (good)
+		a->outcome = HTTP_NO_ANSWER;
+	if (a->status != 200)
+		return;
+	memcpy(why, a->text, sizeof(why));
+	snprintf(a->text, sizeof(a->text), "a web page came instead (does this network want a login?): %.200s", why);
+}
+
+enum http_outcome quest_note(struct quest *q, struct query *x, struct http_answer *a)
+{
+	enum http_outcome outcome;
+
+	suspect(q, x, a);
+	outcome = a->outcome;
 	note_attempt(q, &q->attempts[x->mirror], a);
 	note_mirror(q, x, a);
 	finish(x);
+	return outcome;
 }
 
 bool quest_progress(const struct query *x, struct hedge_progress *p)

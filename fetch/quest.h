@@ -72,8 +72,10 @@ double quest_expected_bytes(const struct origin *o, const struct origin_request 
  * -ECANCELED. */
 int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out);
 
-/* Takes in how that went, refusals included, and ends it. */
-void quest_note(struct quest *q, struct query *x, const struct http_answer *a);
+/* Takes in how that went, refusals included, and ends it. Returns the outcome, which need not be a's: a bad answer that does not seem to be the
+ * server's, from one that was good before, is none (HTTP_NO_ANSWER). It comes from a network that wants people to log in, and
+ * a disk outlasts that. */
+enum http_outcome quest_note(struct quest *q, struct query *x, struct http_answer *a);
 
 /* Ends one that nobody waits for any more, without blame. */
 void quest_drop(struct quest *q, struct query *x);
