@@ -13,6 +13,7 @@
 #include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "format/mirror_words.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
 
@@ -27,10 +28,10 @@ static const char help[] =
 	"  --memory SIZE        the guest's memory (default: 512M)\n"
 	"  --overlay FILE       keep what the guest writes to its ext4 in this copy-on-write file (default: it is lost at the end)\n"
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
-	"  --append 'WORDS'     more words for the kernel's command line; may be repeated\n"
+	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
 	"  --console WHERE      terminal (default), none, or a file's path\n"
 	"  --detach             run in the background; prints the process number and where the console goes\n"
-	"  --timeout S          end the guest after S seconds\n"
+	"  --timeout S          end the guest after S seconds (for the network: --net-timeout)\n"
 	"  --until TEXT         shut down in order when the console shows TEXT, for example 'login: '\n"
 	"  --report FILE        write times and what was fetched to FILE, as JSON\n"
 	"  --trust              the guest's programs are trusted: run them by seccomp, which is faster (kernels from 6.16 on)\n"
@@ -58,6 +59,14 @@ static int add_append(struct boot *b, const char *words)
 	snprintf(b->append + used, sizeof(b->append) - used, "%s%s", used ? " " : "", words);
 	b->o.append = b->append;
 	return 0;
+}
+
+/* Of --append. The text lives as long as the program. */
+static int add_mirror(void *boot, const char *url)
+{
+	char *copy = strdup(url);
+
+	return copy ? image_option(&((struct boot *)boot)->image, "boot", OPT_MIRROR, copy) : EXIT_FAILED;
 }
 
 static int set_console(struct boot *b, const char *where)
@@ -210,6 +219,8 @@ int cmd_boot(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return cli_usage("boot", "exactly one link is needed");
+	if (mirror_words(b.append, add_mirror, &b))
+		return EXIT_USAGE;
 	b.o.link = argv[optind];
 	b.o.image = b.image.o;
 	if (b.detach) {

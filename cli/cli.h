@@ -14,10 +14,12 @@ int cmd_gc(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
+int cmd_mirrors(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
 /* Prints "inetboot: TEXT" from e and returns EXIT_FAILED. */

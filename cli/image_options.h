@@ -40,6 +40,7 @@ enum image_option_code {
 	{"cacert", required_argument, NULL, OPT_CACERT}, {"header", required_argument, NULL, OPT_HEADER}, \
 	{"netrc", no_argument, NULL, OPT_NETRC},                                                   \
 	{"net-timeout", required_argument, NULL, OPT_NET_TIMEOUT},                                 \
+	{"timeout", required_argument, NULL, OPT_NET_TIMEOUT}, /* a command's own goes first: it is the one that counts */ \
 	{"memory-limit", required_argument, NULL, OPT_MEMORY_LIMIT}
 
 /* For --help. */
@@ -49,7 +50,8 @@ enum image_option_code {
 	"  --cache-size SIZE    most that the cache may take, e.g. 500M (default: 4G)\n"           \
 	"  --no-cache           keep nothing\n"                                                    \
 	"  --mirror URL         another server with the same store; may be repeated\n"             \
-	"  --net-timeout S      give up after S seconds without an answer (default: 20 at the start, then never)\n" \
+	"  --net-timeout S      give up after S seconds without an answer (default: 20 at the start, then never);\n" \
+	"                       --timeout is the same, but for boot\n"                              \
 	"  --insecure           accept a link without a key\n"                                     \
 	"  --strict             refuse a version that has expired, or of which that cannot be told, instead of warning\n" \
 	"  --proxy URL          use this proxy (default: http_proxy and https_proxy)\n"            \

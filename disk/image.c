@@ -18,6 +18,7 @@
 #include "disk/raw.h"
 #include "disk/store.h"
 #include "fetch/url.h"
+#include "format/mirror_words.h"
 
 #define COPY_PART (1u << 20) /* bytes at a time when a kernel or initrd is written out */
 
@@ -178,17 +179,33 @@ static int open_newest(struct image *image, const struct image_options *o, struc
 	return r;
 }
 
+/* A mirror that the publisher names. One that cannot be used is no reason to do without the others. */
+static int add_mirror(void *context, const char *url)
+{
+	struct image *image = context;
+	struct err e = ERR_INIT;
+
+	if (!sandbox_port_allowed(url_port(url)))
+		log_warning("the mirror %s is not used: its port is none of the web's usual ones; --mirror with it would allow that", url);
+	else if (origin_add(image->origin, url, &e) < 0)
+		log_warning("the mirror %s is not used: %s", url, e.text);
+	return 0;
+}
+
+static void add_mirrors(struct image *image)
+{
+	const struct manifest *m = &image->manifest;
+
+	for (size_t i = 0; i < m->mirror_count; i++)
+		add_mirror(image, m->mirrors[i]);
+	for (size_t i = 0; i < m->boot_count; i++)
+		mirror_words(m->boot[i].cmdline, add_mirror, image);
+}
+
 static int open_blocks(struct image *image, const struct image_options *o, struct err *e)
 {
-	struct manifest *m = &image->manifest;
-
-	for (size_t i = 0; i < m->mirror_count && image->origin && image->verified; i++) {
-		if (!sandbox_port_allowed((unsigned)url_port(m->mirrors[i])))
-			log_warning("the mirror %s is not used: its port is none of the web's usual ones; --mirror with it would allow that",
-				m->mirrors[i]);
-		else if (origin_add(image->origin, m->mirrors[i], e) < 0)
-			return err_add(e, "mirror %s", m->mirrors[i]);
-	}
+	if (image->origin && image->verified)
+		add_mirrors(image);
 	return blocks_open(&image->blocks, image->store, image->cache, image->origin, &image->budget, e);
 }
 

@@ -56,6 +56,9 @@ int origin_open(struct origin **out, const char *const *urls, size_t count,
 	origin->typical_bytes = TYPICAL_BYTES;
 	pthread_mutex_init(&origin->lock, NULL);
 	clock_cond_init(&origin->wake);
+	origin->home = strdup(o->home ? o->home : urls[0]);
+	if (!origin->home)
+		r = err_set(e, -ENOMEM, "no memory for an origin");
 	for (size_t i = 0; i < count && !r; i++)
 		r = origin_add(origin, urls[i], e);
 	if (!r)
@@ -121,6 +124,7 @@ void origin_close(struct origin *o)
 		mirror_free(o->mirrors[i]);
 	pthread_cond_destroy(&o->wake);
 	pthread_mutex_destroy(&o->lock);
+	free(o->home);
 	free(o);
 }
 
@@ -129,6 +133,10 @@ void origin_stats(struct origin *o, struct origin_stats *out)
 	pthread_mutex_lock(&o->lock);
 	*out = o->stats;
 	out->hedge_budget = o->budget.requests;
+	if (o->trouble) {
+		out->trouble_ms = clock_ms() - o->trouble_since_ms;
+		memcpy(out->trouble, o->trouble_text, sizeof(out->trouble));
+	}
 	pthread_mutex_unlock(&o->lock);
 }
 

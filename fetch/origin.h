@@ -36,6 +36,7 @@ struct origin_options {
 	const char *cacert;	    /* NULL: the system's */
 	const char *const *headers; /* "Name: value", NULL-terminated array; NULL: none. For the host of the first URL only: neither
 					mirrors elsewhere get them nor where redirects lead */
+	const char *home;	    /* URL whose host that is instead, NULL: the first */
 	bool netrc;		    /* look into ~/.netrc */
 	unsigned timeout_ms;	    /* for a whole request with its retries; 0: without limit */
 	unsigned connect_ms;	    /* for one connection; 0: 10000 */
@@ -100,6 +101,8 @@ struct origin_stats {
 	uint64_t hedges;   /* late requests that were asked of a second mirror */
 	uint64_t hedge_bytes; /* bytes of answers that were not used because the other mirror was faster */
 	double hedge_budget;  /* how many such requests would be allowed now */
+	uint64_t trouble_ms;  /* since when no mirror has answered somebody who waits, in ms from then to now; 0: all is well */
+	char trouble[512];    /* which mirror, and why; "" */
 };
 void origin_stats(struct origin *o, struct origin_stats *out);
 

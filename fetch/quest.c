@@ -111,7 +111,7 @@ int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out)
 	_cleanup_free_ char *url = file_path("%s%s%s", o->mirrors[i]->url, *rq->path ? "/" : "", rq->path);
 	struct http_request hr = {
 		.url = url,
-		.home = o->mirrors[0]->url,
+		.home = o->home,
 		.offset = rq->offset,
 		.len = rq->len,
 		.if_range = rq->if_range,

@@ -17,6 +17,7 @@
 struct origin {
 	struct http *http;
 	unsigned timeout_ms;
+	char *home; /* URL to whose host people's headers may go */
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;  /* canceled, an outage ended, or the last quest ended */
@@ -27,6 +28,7 @@ struct origin {
 	bool canceled;
 	bool trouble; /* has been told */
 	uint64_t trouble_since_ms;
+	char trouble_text[512];
 	struct hedge_budget budget;
 	unsigned hedging;     /* second requests in flight, at most HEDGES_IN_FLIGHT */
 	double typical_bytes; /* of bodies whose length nobody knows before: a moving mean */

@@ -16,6 +16,7 @@ void trouble_tell(struct quest *q, const char *url, const char *text)
 	if (first) {
 		o->trouble = true;
 		o->trouble_since_ms = q->failing_since_ms;
+		snprintf(o->trouble_text, sizeof(o->trouble_text), "%.180s: %s", url, text);
 	}
 	if (o->count > 1)
 		snprintf(others, sizeof(others), " (and %zu other mirrors do not help)", o->count - 1);

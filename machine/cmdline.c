@@ -14,7 +14,7 @@ static bool allowed(const char *word)
 	/* Whole words, or, where they end in '=' or '.', what they start with. */
 	static const char *const list[] = {
 		"quiet", "splash", "single", "emergency", "rescue", "ro", "rw", "debug", "noquiet", "nosplash", "text",
-		"inetboot.", "systemd.", "locale.", "vconsole.", "rd.", "lang=", "hostname=", "loglevel=", "rootflags=",
+		"inetboot.", "systemd.", "locale.", "vconsole.", "rd.", "lang=", "hostname=", "mirror=", "loglevel=", "rootflags=",
 		"keyboard=", "keyboard-layouts=", "timezone=", "utc", "username=", "user-fullname=", "desktop=", "knoppix.",
 	};
 
