@@ -156,7 +156,7 @@ static void print_image(json_t *status)
 	print_text("link", status, "link");
 	if (!name || !*name || !filesystem)
 		return;
-	printf("  %-10s %s version %.0f, %s, %s%s\n", "image", name, number(status, "version"), filesystem,
+	printf("  %-10s %s version %.0f, %s%s%s%s\n", "image", name, number(status, "version"), filesystem, *filesystem ? ", " : "",
 		json_is_true(json_object_get(status, "verified")) ? "signature good" : "signature not checked",
 		json_is_true(json_object_get(status, "from_copy")) ? ", manifest from the cache" : "");
 }
@@ -169,9 +169,10 @@ static void print_network(json_t *network)
 
 	if (!network)
 		return;
-	if (gone > 0 || waiting > 0)
-		printf("  %-10s no answer for %.0f s, %.0f requests wait: %s\n", "network", waiting, gone,
-			reason && *reason ? reason : "the first tries failed");
+	if (waiting > 0)
+		printf("  %-10s no answer for %.0f s, %.0f requests wait: %s\n", "network", waiting, gone, reason ? reason : "");
+	else if (gone > 0)
+		printf("  %-10s %.0f requests wait for their next try\n", "network", gone);
 	else
 		printf("  %-10s answers\n", "network");
 	printf("  %-10s %.0f requests, %s, %.0f asked again, %.0f wrong; %.0f late ones asked twice (%s for nothing)\n", "",
@@ -254,6 +255,8 @@ static int show_another(const char *dir, json_t *all, bool first)
 	struct err e = ERR_INIT;
 	json_t *status = load(dir, &e);
 
+	if (e.code == -ENOENT) /* unmounted since */
+		return EXIT_OK;
 	if (!status)
 		return cli_fail(&e);
 	if (all) {

@@ -8,6 +8,7 @@
  * somebody waits for the answer, the budget has something left, and the second is expected to be faster than what is left to wait. One that is
  * much too late is given up, and its mirror demoted, as long as another mirror works: that costs no budget. */
 #include <errno.h>
+#include <math.h> /* HUGE_VAL */
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,6 +19,7 @@
 #define LOOK_MS 20	/* at least between looks at how far an answer is */
 #define LOOK_LATE_MS 100 /* between looks at one that is late already: a budget or a mirror may come back */
 #define LOOK_MOST_MS 1000
+#define MUCH_LATER 4 /* times what another mirror takes: late, whatever the mirror's own answers take */
 
 struct pursuit {
 	struct quest quest;
@@ -119,22 +121,6 @@ struct lateness { /* of one query, in µs */
 	double spent, late, patience, remaining;
 };
 
-static bool measure(struct pursuit *p, const struct query *x, struct lateness *l)
-{
-	struct origin *o = p->quest.origin;
-	struct hedge_progress progress;
-
-	if (!quest_progress(x, &progress))
-		return false;
-	pthread_mutex_lock(&o->lock);
-	l->late = hedge_late_us(&o->mirrors[x->mirror]->estimate, x->body_us, &progress);
-	pthread_mutex_unlock(&o->lock);
-	l->spent = progress.spent_us;
-	l->patience = hedge_patience_us(l->late, p->given_up);
-	l->remaining = hedge_remaining_us(&progress);
-	return true;
-}
-
 /* Another mirror that is expected to answer in less than `within_us`, or -1. */
 static int faster_mirror(struct pursuit *p, double within_us, bool probes)
 {
@@ -147,6 +133,37 @@ static int faster_mirror(struct pursuit *p, double within_us, bool probes)
 		return -1;
 	/* One that failed counts as soon as it may be asked again. */
 	return m->failures && (m->in_flight || c.now_ms < m->retry_at_ms) ? -1 : i;
+}
+
+/* A mirror whose own answers come late all the time sets no measure for how long to wait: another one that works does, too. */
+static double late_elsewhere_us(struct pursuit *p, const struct hedge_progress *progress)
+{
+	struct origin *o = p->quest.origin;
+	int i = faster_mirror(p, HUGE_VAL, false);
+	const struct mirror *m = i < 0 ? NULL : o->mirrors[i];
+
+	if (!m || !estimate_known(&m->estimate))
+		return HUGE_VAL;
+	return hedge_late_us(&m->estimate, estimate_body_us(&m->estimate, m->ahead + quest_expected_bytes(o, p->quest.rq)), progress);
+}
+
+static bool measure(struct pursuit *p, const struct query *x, struct lateness *l)
+{
+	struct origin *o = p->quest.origin;
+	struct hedge_progress progress;
+	double elsewhere;
+
+	if (!quest_progress(x, &progress))
+		return false;
+	pthread_mutex_lock(&o->lock);
+	l->late = hedge_late_us(&o->mirrors[x->mirror]->estimate, x->body_us, &progress);
+	elsewhere = MUCH_LATER * late_elsewhere_us(p, &progress);
+	pthread_mutex_unlock(&o->lock);
+	l->late = l->late < elsewhere ? l->late : elsewhere;
+	l->spent = progress.spent_us;
+	l->patience = hedge_patience_us(l->late, p->given_up);
+	l->remaining = hedge_remaining_us(&progress);
+	return true;
 }
 
 static bool is_better_elsewhere(struct pursuit *p, double within_us)
