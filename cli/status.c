@@ -33,14 +33,17 @@ static const char help[] =
 
 /* ---- reading ---- */
 
-/* The child's end: what it writes is the status, its exit status an errno. */
+/* The child's end: what it writes is the status, its exit status an errno. It may have to be left behind: whoever reads our output must not wait
+ * for it, so it has nothing open but its end of the pipe. */
 __attribute__((noreturn)) static void copy_out(const char *path, int to)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(STATUS_MAX);
-	int r = file_load(AT_FDCWD, path, &text, NULL);
+	int r = dup2(to, 0) < 0 || close_range(1, ~0u, 0) < 0 ? -errno : 0;
 
 	if (!r)
-		r = file_write(to, text.data, text.len);
+		r = file_load(AT_FDCWD, path, &text, NULL);
+	if (!r)
+		r = file_write(0, text.data, text.len);
 	_exit(r < 0 ? -r : 0);
 }
 

@@ -19,45 +19,24 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mounts.h"
+#include "base/text.h"
 
 #define READAHEAD_KB 1024
-
-/* Names in mountinfo have spaces and their like as \ooo. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	for (; *text; text++) {
-		if (text[0] == '\\' && strspn(text + 1, "01234567") >= 3) {
-			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
-			text += 3;
-		} else {
-			*to++ = *text;
-		}
-	}
-	*to = 0;
-}
 
 /* The device number of what is mounted at an absolute path. */
 static bool find_number(const char *path, unsigned number[2])
 {
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL;
-	size_t room = 0;
+	_cleanup_fclose_ FILE *list = mounts_open();
+	_cleanup_(mounts_free) struct mount_entry m = {0};
 	bool found = false;
 
-	while (f && getline(&line, &room, f) > 0) {
-		_cleanup_free_ char *at = NULL;
-		unsigned major, minor;
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %ms", &major, &minor, &at) != 3)
+	while (list && mounts_next(list, &m)) {
+		if (strcmp(m.dir, path) != 0)
 			continue;
-		unescape(at);
-		if (strcmp(at, path) != 0)
-			continue;
-		found = strstr(line, " - fuse") != NULL; /* the last one lies on top */
-		number[0] = major;
-		number[1] = minor;
+		found = text_starts(m.type, "fuse"); /* the last one lies on top */
+		number[0] = m.major;
+		number[1] = m.minor;
 	}
 	return found;
 }
