@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/room.h"
 #include "base/sha256.h"
 #include "base/text.h"
 
@@ -457,6 +459,59 @@ static void test_log_goes_on_without_a_reader(void **state)
 	close(fds[1]);
 }
 
+struct visitor {
+	struct room *room;
+	size_t need;
+	atomic_uint *order;
+	unsigned came; /* 1: first */
+	pthread_t thread;
+};
+
+static void *visit(void *context)
+{
+	struct visitor *v = context;
+
+	room_take(v->room, v->need);
+	v->came = ++*v->order;
+	return NULL;
+}
+
+static void await_waiting(struct room *r, uint64_t tickets)
+{
+	uint64_t next = 0;
+
+	for (uint64_t end = clock_ms() + 20000; next != tickets && clock_ms() < end; usleep(1000)) {
+		pthread_mutex_lock(&r->lock);
+		next = r->next;
+		pthread_mutex_unlock(&r->lock);
+	}
+	assert_int_equal(next, tickets);
+}
+
+static void test_room_is_given_in_order(void **state)
+{
+	atomic_uint order = 0;
+	struct room r;
+	struct visitor large = {.room = &r, .need = 90, .order = &order}, small = {.room = &r, .need = 10, .order = &order};
+
+	room_init(&r, 100);
+	room_take(&r, 60);
+	pthread_create(&large.thread, NULL, visit, &large);
+	await_waiting(&r, 2);
+	pthread_create(&small.thread, NULL, visit, &small); /* would fit */
+	await_waiting(&r, 3);
+	assert_int_equal(order, 0);
+	room_give(&r, 60);
+	pthread_join(large.thread, NULL);
+	pthread_join(small.thread, NULL);
+	assert_true(large.came == 1 && small.came == 2);
+	room_give(&r, 100);
+	room_take(&r, 1000); /* more than there is: alone */
+	room_give(&r, 1000);
+	assert_int_equal(r.used, 0);
+	room_destroy(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +538,7 @@ int main(void)
 		cmocka_unit_test(test_all_zero),
 		cmocka_unit_test(test_clock_wait_times_out),
 		cmocka_unit_test(test_log_goes_on_without_a_reader),
+		cmocka_unit_test(test_room_is_given_in_order),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

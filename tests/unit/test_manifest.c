@@ -109,6 +109,20 @@ static void expect_refusals(const struct refusal *cases, size_t count)
 
 #define expect_all(cases) expect_refusals(cases, sizeof(cases) / sizeof((cases)[0]))
 
+static void test_too_many_values(void **state)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(MANIFEST_MAX);
+	struct err e = ERR_INIT;
+	struct manifest m;
+
+	buf_printf(&text, "{" HEAD ", " IMAGE ", \"more\": [[]");
+	for (int i = 0; i < 40000; i++)
+		buf_printf(&text, ",[]");
+	buf_printf(&text, "]}");
+	assert_int_equal(manifest_parse(&m, (char *)text.data, text.len, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "values"));
+}
+
 static void test_not_json(void **state)
 {
 	static const struct refusal cases[] = {
@@ -692,6 +706,7 @@ int main(void)
 		cmocka_unit_test(test_smallest),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_not_json),
+		cmocka_unit_test(test_too_many_values),
 		cmocka_unit_test(test_embedded_nul),
 		cmocka_unit_test(test_deep_nesting),
 		cmocka_unit_test(test_too_long),
