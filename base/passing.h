@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 union passing_room { /* for one file descriptor */
 	struct cmsghdr head;
@@ -26,7 +27,8 @@ static inline int passing_send(int socket, const void *data, size_t len, int fd)
 	return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. The number of bytes, 0 at the end, or -errno. */
+/* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. The number of bytes, 0 at the end, or -errno; -EMSGSIZE
+ * for a message that is longer. */
 static inline ssize_t passing_receive(int socket, void *data, size_t len, int *fd)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = len};
@@ -41,6 +43,12 @@ static inline ssize_t passing_receive(int socket, void *data, size_t len, int *f
 	if (n >= 0 && message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_level == SOL_SOCKET &&
 		control.head.cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(&control.head), sizeof(int));
+	if (n >= 0 && message.msg_flags & MSG_TRUNC) {
+		if (*fd >= 0)
+			close(*fd);
+		*fd = -1;
+		return -EMSGSIZE;
+	}
 	return n < 0 ? -errno : n;
 }
 

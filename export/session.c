@@ -205,15 +205,22 @@ static bool begin_wait(struct session *s)
 
 static void start_server(struct session *s, unsigned slot);
 
+/* The lock is held. */
+static void start_another(struct session *s)
+{
+	for (unsigned n = 0; n < SLOTS && !s->stopping; n++)
+		if (!s->servers[n].started) {
+			start_server(s, n);
+			return;
+		}
+}
+
 static void end_wait(struct session *s, bool busy)
 {
 	pthread_mutex_lock(&s->lock);
 	s->waiting--;
-	for (unsigned n = 0; busy && !s->waiting && !s->stopping && n < SLOTS; n++)
-		if (!s->servers[n].started) {
-			start_server(s, n);
-			break;
-		}
+	if (busy && !s->waiting)
+		start_another(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -337,8 +344,9 @@ int session_run(struct session *s, void (*stopped)(void *context), struct err *e
 	prepare(s);
 	pthread_mutex_lock(&s->lock);
 	for (unsigned n = 0; n < SLOTS && !s->stopping; n++)
-		if (n == 0 || slots_left(s->slots, n))
+		if (slots_left(s->slots, n))
 			start_server(s, n);
+	start_another(s); /* those may wait for long before they read the device */
 	while (!s->stopping)
 		pthread_cond_wait(&s->changed, &s->lock);
 	pthread_mutex_unlock(&s->lock);

@@ -32,7 +32,7 @@
 #include "export/slots.h"
 #include "export/worker.h"
 
-#define FIRST_TRIES 20
+#define FIRST_TRIES 10
 #define PAUSE_LEAST_MS 20
 #define PAUSE_MOST_MS 5000
 #define PAUSE_KILLED_MS 500

@@ -121,12 +121,13 @@ class Child:
 
 
 class Mount:
-    def __init__(self, link, *options, dir="mnt", cache="cache", wait=True, program=None, environment=None, preexec_fn=None):
+    def __init__(self, link, *options, dir="mnt", cache="cache", wait=True, program=None, environment=None, preexec_fn=None, name=None):
         os.makedirs(dir, exist_ok=True)
         self.dir, self.disk = dir, f"{dir}/disk"
         self.stderr = open(f"{dir}.log", "wb")
         cache = ["--cache", cache] if cache else ["--no-cache"]
-        self.process = subprocess.Popen([program or INETBOOT, "mount", *cache, *options, link, dir],
+        program = program or INETBOOT
+        self.process = subprocess.Popen([name or program, "mount", *cache, *options, link, dir], executable=program,
                                         stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, env=environment,
                                         preexec_fn=preexec_fn)
         at_end.append(self.clear)
