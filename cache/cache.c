@@ -1,6 +1,7 @@
 /* The block cache: see cache.h.
  *
  *	DIR/blocks/ab/abcdef...	entries; foreign names in there are neither counted nor touched
+ *	DIR/packs/abcdef...	whole boot packs; with ".part" behind: one that is being filled
  *	DIR/tmp/PID.TIME.N	entries that are being written, renamed when complete. Those of
  *				dead writers go at the next open
  *	DIR/lock		flock()ed by the process that evicts
@@ -43,6 +44,7 @@
 #include "cache/health.h"
 #include "cache/oldest.h"
 #include "format/block.h"
+#include "format/pack.h"
 
 #define ROUND_FILES 65536  /* files that one round of eviction holds in memory: 3 MB */
 #define TOUCH_SECONDS 3600 /* use is remembered with this resolution */
@@ -54,6 +56,10 @@
 #define STORE_WAIT_MS 250 /* for one's turn; longer ones are left out */
 #define TELL_MS 60000 /* between two lines about trouble */
 #define LOCK_RETRY_MS 200 /* another process is evicting: look again after this time */
+
+#define PACKS 256 /* behind the folders of blocks */
+#define PART ".part"
+#define PACK_FILE_MAX (BLOCK_PATH_MAX > PACK_PATH_MAX + sizeof(PART) ? BLOCK_PATH_MAX : PACK_PATH_MAX + sizeof(PART))
 
 struct cache {
 	char *dir;
@@ -270,6 +276,13 @@ static void tell_change(struct cache *c, enum health_change change, const char *
 	}
 }
 
+static void pack_file(const struct hash *name, bool part, char out[PACK_FILE_MAX])
+{
+	pack_path(name, out);
+	if (part)
+		strcat(out, PART);
+}
+
 /* ---- loading ---- */
 
 /* Anything but a regular file must neither be followed nor block the open (FIFO). */
@@ -415,15 +428,24 @@ static bool entry_name(const char *name, unsigned folder, struct hash *hash)
 	return !hex_decode(hash->bytes, HASH_LEN, name, strlen(name)) && hash->bytes[0] == folder;
 }
 
-/* Adds the entries of one subfolder to *total, and to `oldest`. */
+static bool pack_name(const char *name, struct old_file *f)
+{
+	size_t len = strlen(name);
+
+	f->kind = text_ends(name, PART) ? OLD_PACK_PART : OLD_PACK;
+	return !hex_decode(f->hash.bytes, HASH_LEN, name, f->kind == OLD_PACK_PART ? len - strlen(PART) : len);
+}
+
+/* Adds the entries of one subfolder to *total, and to `oldest`. folder: of blocks; PACKS: of packs. */
 static void count_folder(struct cache *c, unsigned folder, uint64_t *total, struct oldest *oldest)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	char path[BLOCK_PATH_MAX];
+	char path[BLOCK_PATH_MAX] = "packs";
 	struct dirent *d;
 	int fd;
 
-	snprintf(path, sizeof(path), "blocks/%02x", folder);
+	if (folder != PACKS)
+		snprintf(path, sizeof(path), "blocks/%02x", folder);
 	fd = openat(c->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return;
@@ -433,10 +455,10 @@ static void count_folder(struct cache *c, unsigned folder, uint64_t *total, stru
 		return;
 	}
 	while ((d = readdir(dir))) {
-		struct old_file f;
+		struct old_file f = {.kind = OLD_BLOCK};
 		struct stat st;
 
-		if (!entry_name(d->d_name, folder, &f.hash) ||
+		if (!(folder == PACKS ? pack_name(d->d_name, &f) : entry_name(d->d_name, folder, &f.hash)) ||
 			fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 			!S_ISREG(st.st_mode))
 			continue;
@@ -456,7 +478,7 @@ static int count(struct cache *c, struct oldest *oldest)
 	before = c->bytes;
 	c->recent = 0;
 	pthread_mutex_unlock(&c->lock);
-	for (unsigned folder = 0; folder < 256; folder++) {
+	for (unsigned folder = 0; folder <= PACKS; folder++) {
 		if (stopped(c))
 			return -ECANCELED;
 		count_folder(c, folder, &total, oldest);
@@ -480,6 +502,14 @@ static bool above(struct cache *c, uint64_t limit)
 	return is;
 }
 
+static void old_path(const struct old_file *f, char out[PACK_FILE_MAX])
+{
+	if (f->kind == OLD_BLOCK)
+		block_path(&f->hash, out);
+	else
+		pack_file(&f->hash, f->kind == OLD_PACK_PART, out);
+}
+
 /* Removes the files of one round until 90 % of the limit is left. Returns how many went. */
 static size_t remove_oldest(struct cache *c, struct oldest *oldest)
 {
@@ -487,9 +517,9 @@ static size_t remove_oldest(struct cache *c, struct oldest *oldest)
 
 	oldest_sort(oldest);
 	for (size_t i = 0; i < oldest->count && above(c, c->size / 10 * 9) && !stopped(c); i++) {
-		char path[BLOCK_PATH_MAX];
+		char path[PACK_FILE_MAX];
 
-		block_path(&oldest->files[i].hash, path);
+		old_path(&oldest->files[i], path);
 		if (unlinkat(c->fd, path, 0) < 0 && errno != ENOENT)
 			continue;
 		subtract(c, oldest->files[i].size);
@@ -762,4 +792,59 @@ void cache_drop(struct cache *c, const struct hash *hash)
 	}
 	if (size > 0)
 		subtract(c, (uint64_t)size);
+}
+
+/* ---- boot packs ---- */
+
+static int open_plain(struct cache *c, const char *path, int flags)
+{
+	_cleanup_close_ int fd = openat(c->fd, path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return -ENOENT;
+	if (!c->read_only)
+		futimens(fd, NULL);
+	return steal_fd(&fd);
+}
+
+int cache_open_pack(struct cache *c, const struct hash *name, bool *whole)
+{
+	char path[PACK_FILE_MAX];
+	int fd;
+
+	if (c->fd < 0)
+		return -ENOENT;
+	pack_file(name, false, path);
+	fd = open_plain(c, path, O_RDONLY);
+	*whole = fd >= 0;
+	if (fd >= 0 || c->read_only || !may_store(c, false) || make_folder(c, "packs") < 0)
+		return fd >= 0 ? fd : -ENOENT;
+	pack_file(name, true, path);
+	fd = open_plain(c, path, O_RDWR | O_CREAT);
+	return fd >= 0 ? fd : -ENOENT;
+}
+
+void cache_finish_pack(struct cache *c, const struct hash *name, uint64_t size)
+{
+	char part[PACK_FILE_MAX], path[PACK_FILE_MAX];
+
+	pack_file(name, true, part);
+	pack_file(name, false, path);
+	if (!renameat(c->fd, part, c->fd, path))
+		note_stored(c, size, 0);
+	else if (errno != ENOENT) /* another process has done it */
+		write_failed(c, -errno);
+}
+
+void cache_drop_pack(struct cache *c, const struct hash *name)
+{
+	char path[PACK_FILE_MAX];
+
+	pack_file(name, false, path);
+	c->drops++;
+	if (!c->read_only)
+		unlinkat(c->fd, path, 0);
 }

@@ -40,6 +40,17 @@ void cache_keep(struct cache *c, const struct hash *hash, const void *frame, siz
 /* Removes an entry whose bytes, as they were loaded, were bad. */
 void cache_drop(struct cache *c, const struct hash *hash);
 
+/* Boot packs, in DIR/packs, are shared and evicted like blocks. */
+
+/* A descriptor of a pack's file, to be closed by the caller: of the whole file (*whole), to be read; or of the one that is being filled, made
+ * where it is missing, to be read and written; several processes may fill it at the same time, as they write the same bytes. -ENOENT where there
+ * is none and none can be made. */
+int cache_open_pack(struct cache *c, const struct hash *name, bool *whole);
+/* It has all its bytes (size) now. */
+void cache_finish_pack(struct cache *c, const struct hash *name, uint64_t size);
+/* A whole one is not what it should be. */
+void cache_drop_pack(struct cache *c, const struct hash *name);
+
 struct cache_stats {
 	uint64_t hits, misses, stores, drops, evictions, write_errors, load_errors; /* by this process */
 	uint64_t bytes;								    /* this process's view of the total */

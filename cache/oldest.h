@@ -12,6 +12,7 @@ struct old_file {
 	int64_t used; /* milliseconds since 1970 */
 	uint64_t size;
 	struct hash hash;
+	enum old_kind { OLD_BLOCK, OLD_PACK, OLD_PACK_PART } kind;
 };
 
 struct oldest {

@@ -33,6 +33,8 @@ static const char help[] =
 	"  --detach             run in the background; prints the process number and where the console goes\n"
 	"  --timeout S          end the guest after S seconds (for the network: --net-timeout)\n"
 	"  --until TEXT         shut down in order when the console shows TEXT, for example 'login: '\n"
+	RECORD_OPTION_HELP
+	"  --no-pack            do not fetch the image's boot pack ahead of what is read\n"
 	"  --report FILE        write times and what was fetched to FILE, as JSON\n"
 	"  --trust              the guest's programs are trusted: run them by seccomp, which is faster (kernels from 6.16 on)\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
@@ -101,6 +103,7 @@ enum boot_option_code {
 	OPT_UNTIL,
 	OPT_REPORT,
 	OPT_TRUST,
+	OPT_NO_PACK,
 };
 
 static int take_option(struct boot *b, int code, const char *value)
@@ -132,6 +135,9 @@ static int take_option(struct boot *b, int code, const char *value)
 		return 0;
 	case OPT_REPORT:
 		b->o.report = value;
+		return 0;
+	case OPT_NO_PACK:
+		b->image.o.play = false;
 		return 0;
 	case OPT_TRUST:
 		b->o.trusted = true;
@@ -196,6 +202,8 @@ int cmd_boot(int argc, char **argv)
 		{"until", required_argument, NULL, OPT_UNTIL},
 		{"report", required_argument, NULL, OPT_REPORT},
 		{"trust", no_argument, NULL, OPT_TRUST},
+		{"no-pack", no_argument, NULL, OPT_NO_PACK},
+		RECORD_LONG_OPTION,
 		{"help", no_argument, NULL, 'h'},
 		IMAGE_LONG_OPTIONS,
 		{0},
@@ -207,6 +215,7 @@ int cmd_boot(int argc, char **argv)
 	int code, r;
 
 	image_options_init(&b.image);
+	b.image.o.play = true;
 	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (code == 'h') {
 			fputs(help, stdout);
@@ -223,6 +232,7 @@ int cmd_boot(int argc, char **argv)
 		return EXIT_USAGE;
 	b.o.link = argv[optind];
 	b.o.image = b.image.o;
+	b.o.record = b.image.record;
 	if (b.detach) {
 		r = detach(&b);
 		if (r >= 0)

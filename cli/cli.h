@@ -16,11 +16,16 @@ int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_mirrors(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+
+struct profile_options;
+/* Makes a boot pack and says so. Returns the exit status. */
+int cli_profile(const struct profile_options *o);
 
 /* Prints "inetboot: TEXT" from e and returns EXIT_FAILED. */
 int cli_fail(const struct err *e);

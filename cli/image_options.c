@@ -71,6 +71,9 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 		r = cli_seconds(command, "net-timeout", argument, &seconds);
 		v->o.origin.timeout_ms = seconds * 1000;
 		return r;
+	case OPT_RECORD:
+		v->record = argument;
+		return 0;
 	case OPT_MEMORY_LIMIT:
 		r = size_option(command, "memory-limit", argument, MEMORY_LIMIT_LEAST, &number);
 		v->o.memory_limit = (size_t)number;

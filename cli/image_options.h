@@ -13,6 +13,7 @@ struct image_option_values {
 	struct image_options o;
 	const char *mirrors[IMAGE_LISTS_MAX + 1];
 	const char *headers[IMAGE_LISTS_MAX + 1];
+	const char *record;
 };
 
 enum image_option_code {
@@ -28,6 +29,7 @@ enum image_option_code {
 	OPT_NETRC,
 	OPT_NET_TIMEOUT,
 	OPT_MEMORY_LIMIT,
+	OPT_RECORD, /* with an argument; of the commands that have RECORD_LONG_OPTION */
 	OPT_COMMAND, /* a command's own options without a letter start here */
 };
 
@@ -42,6 +44,10 @@ enum image_option_code {
 	{"net-timeout", required_argument, NULL, OPT_NET_TIMEOUT},                                 \
 	{"timeout", required_argument, NULL, OPT_NET_TIMEOUT}, /* a command's own goes first: it is the one that counts */ \
 	{"memory-limit", required_argument, NULL, OPT_MEMORY_LIMIT}
+
+#define RECORD_LONG_OPTION {"record", required_argument, NULL, OPT_RECORD}
+#define RECORD_OPTION_HELP                                                                         \
+	"  --record FILE        write what is read first to FILE, for `inetboot profile`\n"
 
 /* For --help. */
 #define IMAGE_OPTIONS_HELP                                                                         \

@@ -50,9 +50,9 @@ static json_t *describe_store(struct image *image)
 	char hash[HASH_HEX_MAX];
 
 	hash_hex(&m->image.root, hash);
-	return json_pack("{s:s, s:s, s:b, s:I, s:o, s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o}", "link", image->text, "name", m->name,
+	return json_pack("{s:s, s:s, s:b, s:I, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:o}", "link", image->text, "name", m->name,
 		"verified", image->verified, "version", (json_int_t)m->version, "versions", versions(image), "created", m->created,
-		"expires", m->expires, "size", (json_int_t)m->image.size, "stored", (json_int_t)m->stored, "chunks", (json_int_t)m->chunks,
+		"expires", m->expires, "size", (json_int_t)m->image.size, "pack", (json_int_t)m->profile.size, "stored", (json_int_t)m->stored, "chunks", (json_int_t)m->chunks,
 		"root", hash, "filesystem", m->filesystem, "boot", boot_entries(m));
 }
 
@@ -99,6 +99,10 @@ static void print_store(struct image *image, json_t *about)
 	print_line("file system", m->filesystem);
 	printf("%-12s %s in %llu chunks\n", "disk", size, (unsigned long long)m->chunks);
 	printf("%-12s %s; a boot fetches the part of it that it reads\n", "download", stored);
+	if (m->profile.size) {
+		text_size(size, m->profile.size);
+		printf("%-12s %s, in one stream\n", "boot pack", size);
+	}
 	for (size_t i = 0; i < m->boot_count; i++)
 		printf("%-12s %s (%s)%s%s\n", i ? "" : "boots", m->boot[i].title, m->boot[i].type, m->boot[i].cmdline ? ": " : "",
 			m->boot[i].cmdline ? m->boot[i].cmdline : "");

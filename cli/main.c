@@ -29,6 +29,7 @@ static const struct command {
 	{"verify", cmd_verify, "check every block of an image or of a store"},
 	{"key", cmd_key, "make a key pair for publishing"},
 	{"publish", cmd_publish, "put a disk image into a store"},
+	{"profile", cmd_profile, "make a boot pack of recorded boots"},
 	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
 	{"gc", cmd_gc, "remove blocks from a store that no image needs"},
 };

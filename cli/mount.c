@@ -17,6 +17,8 @@ static const char help[] =
 	"LINK may also be a disk image or cloop file, here or on a web server. End it with `fusermount3 -u DIR` or Ctrl-C.\n\n"
 	"  --background         return when the mount is ready, and go on in the background\n"
 	"  --allow-other        let other users read it (needs user_allow_other in /etc/fuse.conf)\n"
+	"  --pack               fetch the image's boot pack first: for a mount that a machine boots from\n"
+	RECORD_OPTION_HELP
 	"  --replace            hand the mount that is at DIR over to this program; readers do not notice\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot mount http://127.0.0.1:8080/debian /tmp/d & mount -o ro,loop /tmp/d/disk /mnt\n";
@@ -80,12 +82,14 @@ static int serve(struct mounting *m, struct image_mount *mount, bool background)
 
 int cmd_mount(int argc, char **argv)
 {
-	static int background, allow_other, replacing;
+	static int background, allow_other, replacing, pack;
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
 		{"background", no_argument, &background, 1},
 		{"allow-other", no_argument, &allow_other, 1},
 		{"replace", no_argument, &replacing, 1},
+		{"pack", no_argument, &pack, 1},
+		RECORD_LONG_OPTION,
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
@@ -102,7 +106,10 @@ int cmd_mount(int argc, char **argv)
 		return replace(argv[optind]);
 	m.link = argv[optind];
 	m.dir = argv[optind + 1];
+	v.o.play = pack;
 	mount.options = &v.o;
+	mount.bulk = !pack;
+	mount.record = v.record;
 	mount.allow_other = allow_other;
 	return serve(&m, &mount, background);
 }

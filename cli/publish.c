@@ -6,15 +6,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "machine/machine.h"
+#include "machine/watch.h"
+#include "publish/pack_maker.h"
 #include "publish/pipeline.h"
+#include "publish/profile.h"
 #include "publish/publish.h"
+#include "publish/tool.h"
 
 static const char help[] =
 	"Usage: inetboot publish IMAGE STORE --name NAME --key FILE [OPTION]...\n\n"
@@ -37,6 +46,8 @@ static const char help[] =
 	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or 30d, "
 	"12h from now\n"
 	"      --base-url URL   where the store will be on the web, to print the link with\n"
+	"      --record         then boot it once in User-Mode Linux, without a screen, and add a boot pack of what that reads\n"
+	"      --record-until TEXT  the boot is over when its console shows TEXT (default: 'login: ')\n"
 	"      --replace-key    go on although another key signed the versions before\n"
 	"  -h, --help           show this\n\n"
 	"How to boot it; without any of these the machine's own kernel for User-Mode Linux is "
@@ -58,12 +69,23 @@ static const char help[] =
 	"  inetboot publish disk.qcow2 store --name desktop --key k --title Desktop --kernel "
 	"vmlinuz --cmdline 'root=/dev/vda1 ro'\n";
 
+#define RECORD_TIMEOUT_S 900
+#define RECORD_MEMORY (512ULL << 20)
+
+struct publishing {
+	struct publish_options o;
+	bool record;
+	const char *until;
+};
+
 enum {
 	OPT_FS = 0x100,
 	OPT_MIRROR,
 	OPT_EXPIRES,
 	OPT_BASE_URL,
 	OPT_REPLACE_KEY,
+	OPT_RECORD_BOOT,
+	OPT_RECORD_UNTIL,
 	OPT_TITLE,
 	OPT_TYPE,
 	OPT_KERNEL,
@@ -82,6 +104,8 @@ static const struct option options[] = {
 	{"expires", required_argument, NULL, OPT_EXPIRES},
 	{"base-url", required_argument, NULL, OPT_BASE_URL},
 	{"replace-key", no_argument, NULL, OPT_REPLACE_KEY},
+	{"record", no_argument, NULL, OPT_RECORD_BOOT},
+	{"record-until", required_argument, NULL, OPT_RECORD_UNTIL},
 	{"title", required_argument, NULL, OPT_TITLE},
 	{"type", required_argument, NULL, OPT_TYPE},
 	{"kernel", required_argument, NULL, OPT_KERNEL},
@@ -165,8 +189,9 @@ static int number_option(const char *value, uint64_t most, uint64_t *out)
 }
 
 /* 0 or EXIT_USAGE. */
-static int take_option(struct publish_options *o, int code, char *value)
+static int take_option(struct publishing *p, int code, char *value)
 {
+	struct publish_options *o = &p->o;
 	uint64_t n;
 
 	switch (code) {
@@ -208,6 +233,14 @@ static int take_option(struct publish_options *o, int code, char *value)
 	case OPT_REPLACE_KEY:
 		o->replace_key = true;
 		return 0;
+	case OPT_RECORD_UNTIL:
+		if (!*value || strlen(value) >= WATCH_UNTIL_MAX)
+			return usage("--record-until %s: it must be a text, and not so long", value);
+		p->until = value;
+		/* fallthrough */
+	case OPT_RECORD_BOOT:
+		p->record = true;
+		return 0;
 	default:
 		return boot_option(o, code, value);
 	}
@@ -234,7 +267,63 @@ static void on_signal(int number)
 	cancel_request();
 }
 
-static int run(const struct publish_options *o)
+/* Boots what was published, and writes a trace. */
+static int record_boot(const struct publishing *p, const char *trace, struct err *e)
+{
+	_cleanup_free_ char *link = file_path("%s/%s", p->o.store, p->o.name);
+	struct machine_options machine = {
+		.link = link,
+		.image = {.no_cache = true, .memory_limit = MEMORY_LIMIT_DEFAULT},
+		.memory = RECORD_MEMORY,
+		.timeout_s = RECORD_TIMEOUT_S,
+		.until = p->until,
+		.record = trace,
+	};
+	pid_t child;
+	int status;
+
+	if (!link)
+		return err_set(e, -ENOMEM, "no memory to boot");
+	log_info("booting %s until its console shows '%s'", p->o.name, p->until);
+	fflush(NULL);
+	child = fork(); /* a machine takes the whole process, its namespaces too */
+	if (child < 0)
+		return err_errno(e, "cannot start a machine");
+	if (!child) {
+		struct err why = ERR_INIT;
+		bool clean = machine_run(&machine, &why) == MACHINE_CLEAN;
+
+		if (!clean)
+			log_error("%s", why.text);
+		_exit(!clean);
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		kill(child, SIGTERM);
+	return status ? err_set(e, -EIO, "the boot that was to be recorded did not come to its end") : 0;
+}
+
+static int add_pack(const struct publishing *p)
+{
+	_cleanup_(workspace_close) struct workspace w = WORKSPACE_INIT;
+	_cleanup_free_ char *trace = NULL;
+	const char *traces[] = {NULL};
+	struct profile_options profile = {.store = p->o.store, .name = p->o.name, .key = p->o.key, .traces = traces, .trace_count = 1, .least = 1,
+		.level = PACK_LEVEL_DEFAULT};
+	struct err e = ERR_INIT;
+	int r = workspace_open(&w, &e);
+
+	trace = r < 0 ? NULL : file_path("%s/trace", w.path);
+	if (!r)
+		r = trace ? record_boot(p, trace, &e) : err_set(&e, -ENOMEM, "no memory to boot");
+	if (r < 0) {
+		err_add(&e, "%s is published, but without a boot pack", p->o.name);
+		return cli_fail(&e);
+	}
+	traces[0] = trace;
+	return cli_profile(&profile);
+}
+
+static int run(const struct publishing *p)
 {
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct publish_result result;
@@ -243,26 +332,28 @@ static int run(const struct publish_options *o)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	if (publish_image(o, &result, &e) < 0) {
-		err_add(&e, "cannot publish %s", o->image);
+	if (publish_image(&p->o, &result, &e) < 0) {
+		err_add(&e, "cannot publish %s", p->o.image);
 		return cli_fail(&e);
 	}
-	print_result(o, &result, clock_ms() - start);
+	print_result(&p->o, &result, clock_ms() - start);
 	free(result.link);
-	return EXIT_OK;
+	return p->record ? add_pack(p) : EXIT_OK;
 }
 
 int cmd_publish(int argc, char **argv)
 {
-	_cleanup_free_ struct publish_options *o = calloc(1, sizeof(*o));
+	_cleanup_free_ struct publishing *p = calloc(1, sizeof(*p));
+	struct publish_options *o = p ? &p->o : NULL;
 	struct err e = ERR_INIT;
 	int c, r;
 
-	if (!o) {
+	if (!p) {
 		err_set(&e, -ENOMEM, "no memory for the options");
 		return cli_fail(&e);
 	}
 	o->level = PUBLISH_LEVEL_DEFAULT;
+	p->until = "login: ";
 	while ((c = getopt_long(argc, argv, "hn:k:l:j:", options, NULL)) != -1) {
 		if (c == 'h') {
 			fputs(help, stdout);
@@ -270,7 +361,7 @@ int cmd_publish(int argc, char **argv)
 		}
 		if (c == '?')
 			return cli_bad_option("publish", argv);
-		r = take_option(o, c, optarg);
+		r = take_option(p, c, optarg);
 		if (r)
 			return r;
 	}
@@ -280,5 +371,5 @@ int cmd_publish(int argc, char **argv)
 		return cli_usage("publish", "--name and --key are needed");
 	o->image = argv[optind];
 	o->store = argv[optind + 1];
-	return run(o);
+	return run(p);
 }

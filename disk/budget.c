@@ -2,9 +2,10 @@
 #include "disk/budget.h"
 
 #define BUFFERS_SHARE 8 /* the default limit: 8 reads of 1 MiB at once, or 64 of 128 KiB */
+#define PACK_SHARE 4
 #define NODES_SHARE 4	/* of the rest */
 
-void budget_divide(struct budget *out, size_t limit)
+void budget_divide(struct budget *out, size_t limit, bool pack)
 {
 	size_t rest;
 
@@ -13,5 +14,6 @@ void budget_divide(struct budget *out, size_t limit)
 	out->buffers = limit / BUFFERS_SHARE;
 	rest = limit - BUDGET_FIXED - out->buffers;
 	out->nodes = rest / NODES_SHARE;
-	out->chunks = rest - out->nodes;
+	out->pack = pack ? (rest - out->nodes) / PACK_SHARE : 0;
+	out->chunks = rest - out->nodes - out->pack;
 }

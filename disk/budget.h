@@ -7,6 +7,7 @@
  *	buffers		of reads that are being answered: they wait for each other when it is used up
  *	nodes		index nodes in memory; apart, so that bulk reads do not push the index out, and a walk that holds a
  *			node can wait for a chunk without waiting for itself
+ *	pack		where a boot pack is played: a quarter of what chunks have else; its segments, on their way and decompressed
  *	chunks		all else: decoded blocks, and blocks on their way, which count three times: as they come, the same from a
  *			second mirror, and decoded
  *
@@ -14,6 +15,7 @@
 #ifndef DISK_BUDGET_H
 #define DISK_BUDGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define MEMORY_LIMIT_DEFAULT (64u << 20)
@@ -21,10 +23,11 @@
 #define BUDGET_FIXED (12u << 20)
 
 struct budget {
-	size_t buffers, nodes, chunks; /* bytes */
+	size_t buffers, nodes, pack, chunks; /* bytes */
 };
 
 /* limit: bytes; less than MEMORY_LIMIT_LEAST is taken as that. */
-void budget_divide(struct budget *out, size_t limit);
+/* With or without a part for a pack. */
+void budget_divide(struct budget *out, size_t limit, bool pack);
 
 #endif

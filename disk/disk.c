@@ -15,6 +15,7 @@
 
 struct disk {
 	struct source *source;
+	struct trace *trace; /* or NULL */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	pthread_t thread;
@@ -80,6 +81,8 @@ static void note_read(struct disk *d, uint64_t offset, uint64_t len)
 {
 	uint64_t from, ahead;
 
+	if (d->trace)
+		trace_read(d->trace, offset, len);
 	pthread_mutex_lock(&d->lock);
 	d->reads++;
 	d->bytes += len;
@@ -134,6 +137,11 @@ void disk_cancel(struct disk *d)
 	source_cancel(d->source);
 }
 
+void disk_trace(struct disk *d, struct trace *t)
+{
+	d->trace = t;
+}
+
 void disk_close(struct disk *d)
 {
 	if (!d)
@@ -145,6 +153,7 @@ void disk_close(struct disk *d)
 	pthread_mutex_unlock(&d->lock);
 	pthread_join(d->thread, NULL);
 	source_close(d->source);
+	trace_close(d->trace);
 	pthread_cond_destroy(&d->work);
 	pthread_mutex_destroy(&d->lock);
 	free(d);

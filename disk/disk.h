@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "disk/source.h"
+#include "disk/trace.h"
 
 struct disk;
 
@@ -20,6 +21,9 @@ int disk_read(struct disk *d, void *buf, size_t len, uint64_t offset, struct err
 void disk_status(struct disk *d, json_t *out);
 /* Running and later reads fail soon: before an exporter ends. */
 void disk_cancel(struct disk *d);
+/* From now on reads are traced; the disk takes the trace over. Before the first read. */
+void disk_trace(struct disk *d, struct trace *t);
+
 void disk_close(struct disk *d); /* NULL is fine */
 
 #endif

@@ -13,8 +13,10 @@
 #include "base/sandbox.h"
 #include "base/text.h"
 #include "disk/cloop.h"
+#include "disk/copies.h"
 #include "disk/foreign.h"
 #include "disk/manifests.h"
+#include "disk/pack_source.h"
 #include "disk/raw.h"
 #include "disk/store.h"
 #include "fetch/url.h"
@@ -206,6 +208,9 @@ static int open_blocks(struct image *image, const struct image_options *o, struc
 {
 	if (image->origin && image->verified)
 		add_mirrors(image);
+	image->plays = o->play && !o->trace && image->origin && image->manifest.profile.size &&
+		       !copy_is_whole(image->cache, &image->link.key, &image->manifest);
+	budget_divide(&image->budget, o->memory_limit, image->plays);
 	return blocks_open(&image->blocks, image->store, image->cache, image->origin, &image->budget, e);
 }
 
@@ -217,11 +222,11 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (!image)
 		return err_set(e, -ENOMEM, "no memory for an image");
 	image->text = strdup(link);
-	budget_divide(&image->budget, o->memory_limit);
 	image->pin = (struct buf)BUF_INIT(PIN_MAX);
 	if (image->text)
 		text_clean(image->text);
 	r = image->text ? link_parse(&image->link, link, e) : err_set(e, -ENOMEM, "no memory for a link");
+	budget_divide(&image->budget, o->memory_limit, false);
 	if (!r)
 		r = o->pin ? open_pinned(image, o, e) : open_newest(image, o, e);
 	if (!r && image->in_store)
@@ -232,6 +237,7 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	}
 	if (image->in_store && !image->verified && !o->insecure && !o->pin)
 		log_info("the link has no key: the signature of %s is not checked", image->link.name);
+	image->trace = o->trace;
 	*out = image;
 	return 0;
 }
@@ -276,16 +282,64 @@ static int open_plain(struct image *image, struct source **out, struct err *e)
 	return r < 0 ? err_set(e, r, "no memory for a file") : 0;
 }
 
+/* Without the pack it works, too. */
+static void put_pack_over(struct image *image, struct source **source)
+{
+	const struct manifest *m = &image->manifest;
+	struct err e = ERR_INIT;
+	int r = playback_open(&image->playback, &m->profile, m->image.size, image->origin, image->cache, image->budget.pack, &e);
+
+	if (!r)
+		r = pack_source_open(source, *source, image->playback, &e);
+	if (r < 0) {
+		log_warning("the boot pack is not used: %s", e.text);
+		playback_close(steal_ptr(image->playback));
+	}
+}
+
+/* What is traced is an image of a store: a pack belongs to a version. */
+static int begin_trace(struct image *image, struct err *e)
+{
+	int r;
+
+	if (!image->trace)
+		return 0;
+	if (!image->in_store)
+		return err_set(e, -EINVAL, "only images in a store can be recorded");
+	r = trace_begin(image->trace, &image->manifest, e);
+	if (!r)
+		disk_trace(image->disk, steal_ptr(image->trace));
+	return r;
+}
+
+void image_play(struct image *image, playback_show show, void *context)
+{
+	struct err e = ERR_INIT;
+
+	if (image->playback && playback_start(image->playback, show, context, &e) < 0)
+		log_warning("the boot pack is not used: %s", e.text);
+}
+
+void image_stop_playing(struct image *image)
+{
+	if (image->playback)
+		playback_stop(image->playback);
+}
+
 int image_open_disk(struct image *image, struct err *e)
 {
 	struct source *source = NULL;
 	int r = image->in_store ? store_source_open(&source, image->blocks, &image->manifest.image, e)
 				: open_plain(image, &source, e);
 
+	if (!r && image->plays)
+		put_pack_over(image, &source);
 	if (!r)
 		r = disk_open(&image->disk, source, e);
 	if (r < 0)
 		source_close(source);
+	else
+		r = begin_trace(image, e);
 	if (!r && image->from_copy)
 		image->refresh = refresh_start(&image->link, image->manifest.version, image->origin, image->cache);
 	return r;
@@ -364,6 +418,7 @@ void image_close(struct image *image)
 		cache_close(image->cache);
 	if (image->store)
 		cache_close(image->store);
+	trace_close(image->trace);
 	manifest_free(&image->manifest);
 	buf_free(&image->pin);
 	link_free(&image->link);

@@ -10,6 +10,7 @@
 #include "disk/blocks.h"
 #include "disk/disk.h"
 #include "disk/pin.h"
+#include "disk/playback.h"
 #include "disk/refresh.h"
 #include "fetch/origin.h"
 #include "format/link.h"
@@ -22,6 +23,8 @@ struct image_options {
 	bool insecure;		/* accept a link without a key from anywhere */
 	bool strict;		/* an error for what is a warning about keys and freshness else: see disk/freshness.h */
 	size_t memory_limit;	/* bytes that the process may have: see budget.h */
+	bool play;		/* play the image's boot pack, if it has one: see disk/playback.h */
+	struct trace *trace;	/* what is read is written to it; owned by the image from a successful image_open() on. NULL */
 	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
 	struct origin_options origin;
 	const void *pin;	/* open what image_pin() gave this for, not what is newest; NULL: no pin */
@@ -39,8 +42,11 @@ struct image {
 	struct cache *store, *cache;
 	struct blocks *blocks;
 	struct budget budget;
+	bool plays;		  /* the boot pack */
 	struct pin pinned;	  /* of image_options; its kind is PIN_NONE where there is none */
 	struct buf pin;		  /* of what is open */
+	struct trace *trace;	  /* until the disk has it; or NULL */
+	struct playback *playback; /* of the disk; NULL: no boot pack is played */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 	struct refresh *refresh;  /* or NULL */
 };
@@ -54,6 +60,12 @@ char *image_cache_dir(const struct image_options *o, struct err *e);
 
 /* Opens the disk: image->disk. */
 int image_open_disk(struct image *image, struct err *e);
+
+/* Starts to play the boot pack, if there is one to play. show: see disk/playback.h. Once, when the disk is open. */
+void image_play(struct image *image, playback_show show, void *context);
+
+/* `show` is not called any more. After disk_cancel() only. */
+void image_stop_playing(struct image *image);
 
 /* The pin of an image whose disk is open, for image_options.pin: see disk/pin.h. Belongs to the image. */
 const struct buf *image_pin(const struct image *image);

@@ -164,7 +164,7 @@ static int measure_throughput(struct measuring *m, const struct manifest *manife
 	struct budget budget;
 	int r;
 
-	budget_divide(&budget, m->o->memory_limit);
+	budget_divide(&budget, m->o->memory_limit, false);
 	r = blocks_open(&blocks, NULL, NULL, m->origin, &budget, e);
 	if (!r)
 		r = store_source_open(&source, blocks, &manifest->image, e);

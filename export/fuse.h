@@ -5,6 +5,7 @@
 #ifndef EXPORT_FUSE_H
 #define EXPORT_FUSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -19,6 +20,8 @@ struct fuse_export_options {
 	int64_t mtime;	   /* seconds: modification time of `disk`; must be the same each time for a copy-on-write overlay */
 	struct slots *slots; /* borrowed */
 	int device;	   /* /dev/fuse, mounted; borrowed */
+	bool bulk;	   /* for reading much in order; else the kernel asks for just what it needs */
+	bool direct;	   /* the kernel keeps no pages: each read comes here */
 	uint32_t worker;   /* a number that no other process has that serves the same mount */
 };
 
@@ -28,6 +31,10 @@ int fuse_export_open(struct fuse_export **out, const struct fuse_export_options 
 
 /* Serves until the file system is unmounted or fuse_export_stop() is called. 0 or -errno. */
 int fuse_export_run(struct fuse_export *x, struct err *e);
+
+/* Gives the kernel pages of the disk that nobody has asked for. Any thread; may wait until requests are answered, and, until the file was
+ * opened for the first time, a moment for that. */
+void fuse_export_show(struct fuse_export *x, uint64_t offset, const void *data, size_t len);
 
 /* Ends fuse_export_run(), whether it runs already or not. Another thread, not a signal handler. */
 void fuse_export_stop(struct fuse_export *x);

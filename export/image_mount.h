@@ -20,6 +20,8 @@ struct image_mount {
 	const struct image_options *options;
 	const char *dir;	/* an existing, empty folder */
 	bool bulk;		/* for reading much in order: see mountpoint_raise_readahead() */
+	const char *record;	/* a file for a trace of what is read: see disk/trace.h; NULL: none. Then the kernel keeps no pages, so
+				   that all reads are seen */
 	bool allow_other;	/* other users may read it */
 	/* In the worker, once the image is open: what `ready` wants to know of it (at most SLOTS_REPORT_MAX bytes). Allocated; NULL: nothing. */
 	char *(*report)(const struct image *image);

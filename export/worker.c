@@ -116,6 +116,11 @@ static void *wait_for_end(void *context)
 	return NULL;
 }
 
+static void show(void *context, uint64_t offset, const void *data, size_t len)
+{
+	fuse_export_show(context, offset, data, len);
+}
+
 static int serve(struct serving *s, int device, struct err *e)
 {
 	struct fuse_export_options o = {
@@ -126,6 +131,8 @@ static int serve(struct serving *s, int device, struct err *e)
 		.mtime = image_mtime(s->image),
 		.slots = s->w->slots,
 		.device = device,
+		.bulk = s->w->mount->bulk,
+		.direct = s->w->mount->record,
 		.worker = s->w->number,
 	};
 	pthread_t thread;
@@ -138,7 +145,9 @@ static int serve(struct serving *s, int device, struct err *e)
 		err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	} else {
 		say(SOCKET, WORKER_READY, NULL);
+		image_play(s->image, show, s->export);
 		r = fuse_export_run(s->export, e);
+		image_stop_playing(s->image);
 		shutdown(SOCKET, SHUT_RD);
 		pthread_join(thread, NULL);
 	}
@@ -164,7 +173,7 @@ static int open_image(struct serving *s, struct err *e)
 	const struct worker *w = s->w;
 	struct image_options o = *w->mount->options;
 	_cleanup_free_ char *pin = NULL;
-	int r;
+	int r = 0;
 
 	if (w->pinned) {
 		pin = slots_text(w->slots, SLOTS_PIN, &o.pin_len);
@@ -172,7 +181,10 @@ static int open_image(struct serving *s, struct err *e)
 			return err_set(e, -ENOMEM, "no memory for an image");
 		o.pin = pin;
 	}
-	r = image_confine(w->mount->link, &o, e);
+	if (w->mount->record)
+		r = trace_open(&o.trace, w->mount->record, w->number > 1, e);
+	if (!r)
+		r = image_confine(w->mount->link, &o, e);
 	if (!r)
 		r = image_open(&s->image, w->mount->link, &o, e);
 	if (!r)

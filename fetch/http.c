@@ -87,7 +87,7 @@ static void end(struct http *h, struct http_transfer *t)
 	pthread_mutex_lock(&h->lock);
 	TAILQ_REMOVE(&h->running, t, link);
 	h->in_flight--;
-	abandoned = t->abandoned;
+	abandoned = t->abandoned && !t->rq.sink;
 	set_done(t);
 	pthread_mutex_unlock(&h->lock);
 	if (abandoned)
@@ -230,6 +230,15 @@ static void on_change(struct http *h, bool slept, uint64_t now_us)
 		h->changed(h->context);
 }
 
+static void resume_paused(struct http *h)
+{
+	uint64_t now_us = clock_us();
+	struct http_transfer *t;
+
+	TAILQ_FOREACH (t, &h->running, link)
+		transfer_resume(t, now_us);
+}
+
 static void watch_network(struct http *h)
 {
 	uint64_t now_us = clock_us();
@@ -308,6 +317,7 @@ static void *loop(void *context)
 
 		curl_multi_poll(h->multi, &news, h->watch.fd >= 0, wait_ms(h), NULL);
 		watch_network(h);
+		resume_paused(h);
 		curl_multi_perform(h->multi, &running);
 		end_finished(h);
 		end_stalled(h);
@@ -510,6 +520,11 @@ int http_wait(
 	return found < 0 ? -ETIMEDOUT : found;
 }
 
+void http_wake(struct http *h)
+{
+	curl_multi_wakeup(h->multi);
+}
+
 struct http_answer *http_answer(struct http_transfer *t)
 {
 	return &t->answer;
@@ -519,6 +534,20 @@ struct http_progress http_progress(struct http_transfer *t)
 {
 	return (struct http_progress){
 		.begun_us = t->begun_us, .sent_us = t->sent_us, .received = t->received, .length = t->length};
+}
+
+/* After that the sink is not called any more. The lock is held. */
+static void wait_for_loop(struct http *h, struct http_transfer *t)
+{
+	pthread_cond_t done;
+
+	clock_cond_init(&done);
+	t->waiter = &done;
+	curl_multi_wakeup(h->multi);
+	while (t->state != TRANSFER_DONE)
+		pthread_cond_wait(&done, &h->lock);
+	t->waiter = NULL;
+	pthread_cond_destroy(&done);
 }
 
 void http_finish(struct http_transfer *t)
@@ -535,6 +564,10 @@ void http_finish(struct http_transfer *t)
 		t->abandoned = true;
 	else if (t->state == TRANSFER_QUEUED)
 		TAILQ_REMOVE(t->rq.background && !t->rq.urgent ? &h->background : &h->demanded, t, link);
+	if (running && t->rq.sink) {
+		wait_for_loop(h, t);
+		running = false;
+	}
 	pthread_mutex_unlock(&h->lock);
 	if (running)
 		curl_multi_wakeup(h->multi);

@@ -48,6 +48,11 @@ struct http_options {
 /* Starts the loop. Strings are copied. -EINVAL for malformed headers. */
 int http_open(struct http **out, const struct http_options *o, struct err *e);
 
+/* Takes a body in pieces as they come. It runs in the loop's thread, so it must not wait. `at`: where in the resource the piece stands; a
+ * transfer that is begun again gives bytes a second time. 0: taken; 1: taken, and nothing more is wanted; -EAGAIN: no room now, it is
+ * offered again after http_wake(); another error refuses the answer. */
+typedef int (*http_sink)(void *context, uint64_t at, const void *data, size_t len, struct err *e);
+
 struct http_request {
 	const char *url;      /* http or https; copied */
 	const char *home;     /* URL whose scheme, host and port get people's headers; NULL: url;
@@ -55,6 +60,9 @@ struct http_request {
 	uint64_t offset, len; /* a byte range; len 0: the whole resource */
 	const char *if_range; /* strong ETag, or NULL; copied */
 	size_t max;           /* bytes of body; a longer one ends the transfer */
+	http_sink sink;	      /* gets the body instead of the answer; NULL. Only for a range; a server that does not know
+				 ranges may send the whole */
+	void *context;	      /* of the sink */
 	bool background;
 	bool revalidate;     /* asks caches on the way to look at the origin */
 	bool new_connection; /* not one that may be dead */
@@ -83,6 +91,7 @@ struct http_answer {
 	bool stranger; /* it may not be the server's: a web page, or a certificate that is not trusted */
 	uint64_t total; /* bytes of the whole resource */
 	struct buf body;
+	uint64_t sunk;	     /* bytes that the sink took */
 	uint64_t received;   /* body bytes that came, those thrown away included */
 	uint64_t connect_us; /* begun to request sent: finding the name, connecting, the TLS handshake; 0 where there was a connection */
 	uint64_t latency_us; /* request sent to first byte; 0 where none came */
@@ -112,7 +121,10 @@ struct http_progress {
 /* How far it is, while it runs. */
 struct http_progress http_progress(struct http_transfer *t);
 
-/* Frees a transfer; one that runs still is cancelled. Never blocks. */
+/* Sinks may have room again. */
+void http_wake(struct http *h);
+
+/* Frees a transfer; one that runs still is cancelled. Never blocks, but for one with a sink: until that is not called any more. */
 void http_finish(struct http_transfer *t);
 
 /* The four in one, for a single transfer. Returns 0 (look at the outcome), -ETIMEDOUT, -ENOMEM,

@@ -204,6 +204,8 @@ static enum http_outcome judge_whole(
 
 	if (rq->len && !rq->offset && h->has_length && h->length == rq->len && same)
 		return HTTP_OK;
+	if (rq->len && rq->sink && same && (!h->has_length || (h->length >= rq->len && h->length - rq->len >= rq->offset)))
+		return HTTP_OK; /* what was not asked for is passed over */
 	if (rq->len && rq->if_range) {
 		say("the file has changed on the server%s",
 			same ? ", or the server does not support ranges" : "");

@@ -97,25 +97,53 @@ static void judge(struct http_transfer *t)
 	t->judged = true;
 	t->verdict = http_head_judge(h, &t->rq, t->answer.text);
 	t->length = t->verdict == HTTP_OK && h->has_length ? h->length : 0;
-	if (t->verdict == HTTP_OK && h->has_length)
+	if (t->verdict == HTTP_OK && h->has_length && !t->rq.sink)
 		buf_reserve(&t->answer.body,
 			h->length < t->answer.body.cap ? h->length : t->answer.body.cap);
+}
+
+/* Gives a piece to the sink. */
+static size_t sink(struct http_transfer *t, const char *data, size_t len)
+{
+	uint64_t at = (t->head.status == 206 ? t->rq.offset : 0) + t->answer.sunk;
+	struct err why = ERR_INIT;
+	int r = t->rq.sink(t->rq.context, at, data, len, &why);
+
+	if (r == -EAGAIN) {
+		t->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	t->enough = r > 0;
+	t->refused = r < 0;
+	if (t->refused)
+		say(t, "%.300s", why.text[0] ? why.text : strerror(-r));
+	else
+		t->answer.sunk += len;
+	return r ? 0 : len;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
 	struct http_transfer *t = context;
-	size_t len = size * count;
+	size_t len = size * count, taken = len;
+	bool wanted;
 
+	if (!http_head_redirects(&t->head))
+		judge(t);
+	wanted = t->judged && t->verdict == HTTP_OK;
+	if (wanted && t->rq.sink)
+		taken = sink(t, data, len);
+	if (t->paused)
+		return taken;
 	t->answer.received += len;
 	t->received += len;
 	t->window_bytes += len;
-	if (!http_head_redirects(&t->head))
-		judge(t);
-	if (!t->judged || t->verdict != HTTP_OK) {
+	if (!wanted) {
 		t->dropped = t->answer.received > DRAIN_MAX;
 		return t->dropped ? 0 : len;
 	}
+	if (t->rq.sink)
+		return taken;
 	t->over = buf_append(&t->answer.body, data, len) < 0;
 	return t->over ? 0 : len;
 }
@@ -276,6 +304,8 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s)
 
 	memset(&t->head, 0, sizeof(t->head));
 	t->judged = t->over = t->dropped = t->passed_over = t->head_over = false;
+	t->paused = t->enough = t->refused = false;
+	t->answer.sunk = 0;
 	t->head_bytes = 0;
 	t->doubt_us = 0;
 	t->port = 0;
@@ -327,6 +357,8 @@ bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uin
 {
 	uint64_t limit_us = (uint64_t)s->stall_ms * 1000, spent_us = now_us - t->window_us;
 
+	if (t->paused) /* it is us who do not take more */
+		return false;
 	if (!t->sent_us) /* libcurl limits connecting, but not the waiting for a connection that may
 			    be shared */
 		t->stalled = now_us - t->begun_us > (uint64_t)s->connect_ms * 1000 + limit_us;
@@ -339,6 +371,16 @@ bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uin
 		t->window_bytes = 0;
 	}
 	return t->stalled;
+}
+
+void transfer_resume(struct http_transfer *t, uint64_t now_us)
+{
+	if (!t->paused)
+		return;
+	t->paused = false;
+	t->window_us = now_us;
+	t->window_bytes = 0;
+	curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 
 void transfer_doubt(struct http_transfer *t, uint64_t now_us)
@@ -447,6 +489,17 @@ static void explain(struct http_transfer *t, CURLcode code)
 	}
 }
 
+/* A sink got all that came. */
+static void end_sunk(struct http_transfer *t)
+{
+	struct http_answer *a = &t->answer;
+	uint64_t need = t->rq.len + (t->head.status == 206 ? 0 : t->rq.offset);
+
+	a->outcome = t->enough || t->answer.sunk >= need ? HTTP_OK : HTTP_SHORT;
+	if (a->outcome != HTTP_OK)
+		say(t, "the body ended after %" PRIu64 " of %" PRIu64 " bytes", t->answer.sunk, need);
+}
+
 static void end_whole(struct http_transfer *t)
 {
 	struct http_answer *a = &t->answer;
@@ -502,9 +555,13 @@ bool transfer_ended(struct http_transfer *t, CURLcode code, const struct http_se
 	} else if (t->judged && t->verdict != HTTP_OK) {
 		a->outcome =
 			t->verdict; /* its text is there; how an error page ended does not matter */
-	} else if (code) {
+	} else if (t->refused) { /* it said why */
+		a->outcome = HTTP_WRONG;
+	} else if (code && !t->enough) {
 		a->outcome = outcome_of(code);
 		explain(t, code);
+	} else if (t->rq.sink) {
+		end_sunk(t);
 	} else {
 		end_whole(t);
 	}

@@ -43,6 +43,7 @@ struct http_transfer {
 	struct http_head head;
 	size_t head_bytes;
 	bool judged, over, stalled, dropped, head_over;
+	bool paused, enough, refused; /* by the sink */
 	bool passed_over, any_address; /* a bad address was not tried; all are to be */
 	struct sockets *sockets;       /* both of the loop */
 	struct bad_addresses *bad;
@@ -64,6 +65,9 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s);
 
 /* Is it too slow? Then it has to be taken from the loop and ended. */
 bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uint64_t now_us);
+
+/* The sink may have room again. */
+void transfer_resume(struct http_transfer *t, uint64_t now_us);
 
 /* The network changed: if nothing more comes for a moment, the transfer is to be restarted. */
 void transfer_doubt(struct http_transfer *t, uint64_t now_us);

@@ -100,6 +100,37 @@ int origin_add(struct origin *o, const char *url, struct err *e)
 	return r;
 }
 
+void origin_wake(struct origin *o)
+{
+	http_wake(o->http);
+}
+
+double origin_expected_ms(struct origin *o, double bytes)
+{
+	double best_us = 0;
+
+	pthread_mutex_lock(&o->lock);
+	for (size_t i = 0; i < o->count; i++) {
+		const struct mirror *m = o->mirrors[i];
+		double us = estimate_known(&m->estimate) ? m->estimate.latency_us + estimate_body_us(&m->estimate, bytes) : 0;
+
+		if (!m->failures && us > 0 && (best_us <= 0 || us < best_us))
+			best_us = us;
+	}
+	pthread_mutex_unlock(&o->lock);
+	return best_us / 1e3;
+}
+
+size_t origin_count(struct origin *o)
+{
+	size_t count;
+
+	pthread_mutex_lock(&o->lock);
+	count = o->count;
+	pthread_mutex_unlock(&o->lock);
+	return count;
+}
+
 void origin_cancel(struct origin *o)
 {
 	pthread_mutex_lock(&o->lock);

@@ -23,6 +23,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "fetch/http.h"
 
 #define ORIGIN_BAD_TRIES 3	/* per mirror and request, for answers that are wrong rather than missing */
 #define ORIGIN_IN_FLIGHT 32	/* transfers at once */
@@ -60,6 +61,8 @@ struct origin_request {
 	size_t max;	      /* bytes that the body may have; longer ones are cut off and count as wrong */
 	origin_check check;   /* or NULL */
 	void *context;
+	http_sink sink;	      /* gets the body in pieces, instead of the answer: see http.h. Only for a range. NULL; else `context` is
+				 its, and the first mirror of which it took something is the last */
 	bool background;      /* prefetch: queued behind all demanded requests */
 	bool fresh;	      /* for the mutable manifest: ask caches on the way to revalidate */
 	unsigned timeout_ms;  /* of this request, where the origin has none, or (with `once`) a longer one; 0: without limit.
@@ -88,6 +91,15 @@ typedef int (*origin_judge)(void *context, struct origin_answer *answer, struct 
  * latest grace_ms after the first accepted one. Until one is accepted, mirrors that fail or are refused are
  * asked again as origin_get() does, and errors are the same. `check` and `context` of rq are not used. */
 int origin_race(struct origin *o, const struct origin_request *rq, origin_judge judge, void *context, unsigned grace_ms, struct err *e);
+
+/* Sinks may have room again. */
+void origin_wake(struct origin *o);
+
+/* Milliseconds that a demanded answer of so many bytes is expected to take from the best mirror; 0: nothing is known yet. */
+double origin_expected_ms(struct origin *o, double bytes);
+
+/* How many mirrors there are. */
+size_t origin_count(struct origin *o);
 
 /* Makes every present and future request fail with -ECANCELED: for shutdown. */
 void origin_cancel(struct origin *o);

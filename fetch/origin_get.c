@@ -25,6 +25,7 @@ struct pursuit {
 	struct quest quest;
 	unsigned round; /* from 1 on */
 	unsigned given_up;
+	bool sunk; /* a sink has a part */
 	struct query asked[2]; /* the second one: a hedge */
 	size_t running;
 };
@@ -234,6 +235,7 @@ static int look(struct pursuit *p, uint64_t *look_ms)
 			continue;
 		}
 		if (l.spent >= l.patience && is_better_elsewhere(p, l.remaining)) {
+			p->sunk |= p->quest.rq->sink && http_progress(p->asked[k].transfer).received;
 			quest_drop_late(&p->quest, &p->asked[k]);
 			forget(p, k);
 			p->given_up++;
@@ -277,6 +279,7 @@ static int take_answer(struct pursuit *p, size_t k, struct origin_answer *out)
 	if (a->outcome == HTTP_CANCELED)
 		return -ECANCELED;
 	check_body(q, a);
+	p->sunk |= a->sunk > 0;
 	if (a->outcome == HTTP_OK)
 		quest_take(q, x->mirror, a, out);
 	outcome = quest_note(q, x, a);
@@ -308,6 +311,8 @@ static int go_on(struct pursuit *p)
 	struct quest *q = &p->quest;
 	int i = next_mirror(p);
 
+	if (p->sunk) /* it has a part already: the caller asks for the rest */
+		return quest_is_silent(q) ? -EHOSTUNREACH : -ENOENT;
 	if (i < 0 && !quest_has_hope(q))
 		return -ENOENT;
 	if (i < 0 && q->rq->once)

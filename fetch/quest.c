@@ -116,6 +116,8 @@ int quest_ask(struct quest *q, size_t i, bool hedge, struct query *out)
 		.len = rq->len,
 		.if_range = rq->if_range,
 		.max = rq->max,
+		.sink = rq->sink,
+		.context = rq->sink ? rq->context : NULL,
 		.background = rq->background,
 		.revalidate = rq->fresh || before->wrong, /* a proxy may hold wrong bytes */
 		.new_connection = before->text,		  /* what failed may be the connection */
@@ -301,19 +303,9 @@ void quest_take(struct quest *q, size_t i, struct http_answer *a, struct origin_
 
 /* ---- when nobody answers ---- */
 
-static size_t mirror_count(struct origin *o)
-{
-	size_t count;
-
-	pthread_mutex_lock(&o->lock);
-	count = o->count;
-	pthread_mutex_unlock(&o->lock);
-	return count;
-}
-
 bool quest_has_hope(struct quest *q)
 {
-	size_t count = mirror_count(q->origin);
+	size_t count = origin_count(q->origin);
 
 	for (size_t i = 0; i < count; i++)
 		if (!q->attempts[i].used_up)
@@ -324,7 +316,7 @@ bool quest_has_hope(struct quest *q)
 /* The mirror whose last try got no answer, or -1: nobody is gone. */
 static int silent_mirror(struct quest *q)
 {
-	size_t count = mirror_count(q->origin);
+	size_t count = origin_count(q->origin);
 
 	for (size_t i = 0; i < count; i++)
 		if (!q->attempts[i].used_up && (q->attempts[i].outcome == HTTP_NO_ANSWER || !q->attempts[i].text))
@@ -418,7 +410,7 @@ static int explain(struct quest *q, int code, const char *first, struct err *e)
 {
 	struct buf text = BUF_INIT(ERR_TEXT_MAX - 1);
 	struct origin *o = q->origin;
-	size_t count = mirror_count(o), told = 0;
+	size_t count = origin_count(o), told = 0;
 	const char *path = q->rq->path, *slash = *path ? "/" : "";
 
 	for (size_t i = 0; i < count; i++) {

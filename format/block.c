@@ -112,10 +112,8 @@ int64_t block_claimed_len(const void *frame, size_t frame_len, struct err *e)
 	return (int64_t)claimed;
 }
 
-int block_decode(void *out, size_t len, const struct hash *hash, const void *frame,
-	size_t frame_len, struct err *e)
+int block_unpack(void *out, size_t len, const void *frame, size_t frame_len, struct err *e)
 {
-	struct hash found;
 	ZSTD_DCtx *ctx;
 	int64_t claimed;
 	size_t n;
@@ -125,7 +123,7 @@ int block_decode(void *out, size_t len, const struct hash *hash, const void *fra
 		return (int)claimed;
 	if ((uint64_t)claimed != len)
 		return err_set(e, -EBADMSG,
-			"wrong length: the zstd frame claims %lld bytes, the index says %zu",
+			"wrong length: the zstd frame claims %lld bytes, %zu expected",
 			(long long)claimed, len);
 
 	n = ZSTD_findFrameCompressedSize(frame, frame_len);
@@ -147,7 +145,17 @@ int block_decode(void *out, size_t len, const struct hash *hash, const void *fra
 	}
 	if (n != len)
 		return err_set(e, -EBADMSG, "wrong length: %zu bytes, %zu expected", n, len);
+	return 0;
+}
 
+int block_decode(void *out, size_t len, const struct hash *hash, const void *frame,
+	size_t frame_len, struct err *e)
+{
+	struct hash found;
+	int r = block_unpack(out, len, frame, frame_len, e);
+
+	if (r < 0)
+		return r;
 	hash_of(&found, out, len);
 	if (!hash_equal(&found, hash)) {
 		char hex[HASH_HEX_MAX];

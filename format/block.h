@@ -22,9 +22,12 @@ void block_path(const struct hash *h, char out[BLOCK_PATH_MAX]);
  * the data is no zstd frame. For callers that do not know a length beforehand (verify). */
 int64_t block_claimed_len(const void *frame, size_t frame_len, struct err *e);
 
-/* Decompresses exactly one frame of exactly `len` uncompressed bytes into out (room for len bytes) and checks the hash. The frame's
+/* Decompresses exactly one frame of exactly `len` uncompressed bytes into out (room for len bytes). The frame's
  * claimed size is compared with len before anything is decompressed; bytes behind the frame are an error.
- * -EBADMSG with a sentence that says what is wrong (length, damaged, hash). out's content is undefined on failure. */
+ * -EBADMSG with a sentence that says what is wrong. out's content is undefined on failure. */
+int block_unpack(void *out, size_t len, const void *frame, size_t frame_len, struct err *e);
+
+/* The same, and checks the hash of what came out. */
 int block_decode(void *out, size_t len, const struct hash *hash, const void *frame, size_t frame_len, struct err *e);
 
 /* Compresses data into one frame at the given zstd level, replacing what `out` held (its cap must be ≥ BLOCK_FILE_MAX). */

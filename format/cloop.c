@@ -3,29 +3,14 @@
  * trustworthy as the way it came. */
 #include "format/cloop.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
+
+#include "base/bytes.h"
 #include <zlib.h>
 
 #define PREAMBLE_LEN 128
 #define SECTOR 512
-
-static uint32_t be32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be32toh(v);
-}
-
-static uint64_t be64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return be64toh(v);
-}
 
 static uint64_t table_end(const struct cloop_head *h)
 {
@@ -54,8 +39,8 @@ int cloop_head_parse(
 
 	if (!cloop_probe(data, len))
 		return err_set(e, -EINVAL, "not a cloop file of format V2.0");
-	h.block_size = be32(p + PREAMBLE_LEN);
-	h.blocks = be32(p + PREAMBLE_LEN + 4);
+	h.block_size = load_be32(p + PREAMBLE_LEN);
+	h.blocks = load_be32(p + PREAMBLE_LEN + 4);
 	if (!h.block_size || h.block_size % SECTOR || h.block_size > CLOOP_BLOCK_MAX)
 		return err_set(e, -EINVAL, "cloop block size %u is not a multiple of %u up to %u",
 			h.block_size, SECTOR, CLOOP_BLOCK_MAX);
@@ -74,7 +59,7 @@ int cloop_head_parse(
 int cloop_block_range(const struct cloop_head *h, const uint8_t entries[16], uint64_t file_size,
 	uint64_t *offset, uint32_t *len, struct err *e)
 {
-	uint64_t start = be64(entries), end = be64(entries + 8);
+	uint64_t start = load_be64(entries), end = load_be64(entries + 8);
 
 	if (start < table_end(h) || end <= start)
 		return err_set(e, -EBADMSG, "damaged cloop offset table: block from %llu to %llu",

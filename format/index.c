@@ -5,40 +5,13 @@
  * wherever a node would have ended. */
 #include "format/index.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 static const uint8_t magic[4] = {'I', 'B', 'N', '1'};
-
-static uint32_t load_u32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static uint64_t load_u64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
-
-static void store_u32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static void store_u64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, sizeof(v));
-}
 
 static int check_entry(const struct index_entry *entry, unsigned level, uint32_t i, struct err *e)
 {
@@ -67,7 +40,7 @@ int index_node_open(struct index_node *out, const void *data, size_t len, unsign
 	if (p[4] != level || memcmp(p + 5, zeros, sizeof(zeros)) != 0)
 		return err_set(e, -EINVAL, "index node of level %u where level %u was expected",
 			p[4], level);
-	n.count = load_u32(p + 8);
+	n.count = load_le32(p + 8);
 	if (!n.count || n.count > INDEX_NODE_ENTRIES)
 		return err_set(e, -EINVAL, "index node of %u entries: 1 to %u are possible",
 			n.count, INDEX_NODE_ENTRIES);
@@ -96,7 +69,7 @@ void index_node_entry(const struct index_node *n, uint32_t i, struct index_entry
 {
 	const uint8_t *p = n->entries + (size_t)i * INDEX_ENTRY_LEN;
 
-	out->length = load_u64(p);
+	out->length = load_le64(p);
 	memcpy(out->hash.bytes, p + 8, HASH_LEN);
 }
 
@@ -106,7 +79,7 @@ uint32_t index_node_find(const struct index_node *n, uint64_t offset, uint64_t *
 	uint32_t i;
 
 	for (i = 0; i + 1 < n->count; i++) {
-		uint64_t length = load_u64(n->entries + (size_t)i * INDEX_ENTRY_LEN);
+		uint64_t length = load_le64(n->entries + (size_t)i * INDEX_ENTRY_LEN);
 
 		if (offset - at < length)
 			break;
@@ -161,7 +134,7 @@ static int emit_node(
 	memcpy(l->node, magic, sizeof(magic));
 	l->node[4] = number;
 	memset(l->node + 5, 0, 3);
-	store_u32(l->node + 8, l->count);
+	store_le32(l->node + 8, l->count);
 	entry->length = l->span;
 	r = b->emit(b->context, l->node, INDEX_NODE_HEAD + (size_t)l->count * INDEX_ENTRY_LEN,
 		&entry->hash, e);
@@ -215,7 +188,7 @@ static int add_at(
 			return err_set(e, -ENOMEM, "no memory for the index");
 	}
 	p = l->node + INDEX_NODE_HEAD + (size_t)l->count * INDEX_ENTRY_LEN;
-	store_u64(p, entry->length);
+	store_le64(p, entry->length);
 	memcpy(p + 8, entry->hash.bytes, HASH_LEN);
 	l->count++;
 	l->span += entry->length; /* at most MANIFEST_SIZE_MAX in all: index_builder_add() */

@@ -339,6 +339,25 @@ static int parse_parent(struct manifest *m, json_t *root, struct err *e)
 	return r;
 }
 
+static int parse_profile(struct manifest *m, json_t *root, struct err *e)
+{
+	json_t *profile;
+	int r;
+
+	if (!json_object_get(root, "profile"))
+		return 0;
+	r = get_object(root, "profile", &profile, e);
+	if (r >= 0)
+		r = get_hash(profile, "pack", &m->profile.pack, e);
+	if (r >= 0)
+		r = get_u64(profile, "size", 1, MANIFEST_PACK_MAX, &m->profile.size, e);
+	if (r >= 0)
+		r = get_u64(profile, "pages", 1, MANIFEST_SIZE_MAX, &m->profile.pages, e);
+	if (r < 0)
+		err_add(e, "\"profile\"");
+	return r;
+}
+
 static int parse_next_key(struct manifest *m, json_t *root, struct err *e)
 {
 	const char *text;
@@ -421,6 +440,7 @@ static int parse_root(struct manifest *m, json_t *root, struct err *e)
 		parse_index,
 		parse_chunker,
 		parse_boot,
+		parse_profile,
 		parse_mirrors,
 		parse_parent,
 		parse_next_key,
@@ -570,6 +590,15 @@ static json_t *encode_parent(const struct manifest *m)
 	return steal_ptr(object);
 }
 
+static json_t *encode_profile(const struct profile *p)
+{
+	_cleanup_json_ json_t *object = json_object();
+
+	if (!set_hash(object, "pack", &p->pack) || !set_u64(object, "size", p->size) || !set_u64(object, "pages", p->pages))
+		return NULL;
+	return steal_ptr(object);
+}
+
 static bool set_next_key(json_t *root, const struct manifest *m)
 {
 	char text[PUBLIC_KEY_TEXT_MAX];
@@ -599,6 +628,7 @@ static json_t *encode_root(const struct manifest *m)
 		(m->stored && !set_u64(root, "stored", m->stored)) ||
 		!set_text(root, "filesystem", m->filesystem) ||
 		(m->boot_count && !set(root, "boot", encode_boot(m))) ||
+		(m->profile.size && !set(root, "profile", encode_profile(&m->profile))) ||
 		(m->mirror_count && !set(root, "mirrors", encode_mirrors(m))) ||
 		(m->parent_version && !set(root, "parent", encode_parent(m))) ||
 		!set_next_key(root, m) || !set_revocation(root, m))

@@ -5,7 +5,7 @@
  *	  "size": BYTES, "index": {"root": HEX64, "depth": N, "chunks": N}, "chunker": {"min": N, "avg": N, "max": N}?,
  *	  "stored": BYTES?, "filesystem": "ext4"?,
  *	  "boot": [{"title": T, "type": "uml"|"linux"|"xen", "kernel": TREE?, "initrd": TREE?, "modules": [TREE]?, "cmdline": T?}]?,
- *	  "mirrors": [URL]?, "parent": {"version": N, "root": HEX64}?,
+ *	  "profile": {"pack": HEX64, "size": BYTES, "pages": N}?, "mirrors": [URL]?, "parent": {"version": N, "root": HEX64}?,
  *	  "next_key": KEY?, "revoked": true?, "reason": T? }			TREE: {"root": HEX64, "depth": N, "size": BYTES}
  *
  * One with next_key is no version but the last word of the key that signed it: see docs/format.md, "Replacing a key".
@@ -31,6 +31,7 @@
 #define MANIFEST_BOOT_MAX 32		/* boot entries */
 #define MANIFEST_MODULES_MAX 32		/* modules of one entry */
 #define MANIFEST_MIRRORS_MAX 64
+#define MANIFEST_PACK_MAX (1ULL << 33)	/* bytes of a boot pack */
 #define MANIFEST_TEXT_MAX 4096		/* bytes of a title, command line or URL */
 #define MANIFEST_REASON_MAX 255		/* bytes of the reason for a revocation: it has to fit into a message */
 
@@ -38,6 +39,12 @@ struct tree { /* bytes in a store: an image, a kernel, an initrd */
 	struct hash root;
 	unsigned depth; /* levels of index nodes, 1..MANIFEST_DEPTH_MAX; the root is at level depth - 1 */
 	uint64_t size;	/* bytes, > 0 */
+};
+
+struct profile { /* what a boot needs, in one file: see pack.h */
+	struct hash pack; /* its name */
+	uint64_t size;	  /* bytes of the file; 0: there is none */
+	uint64_t pages;	  /* informative */
 };
 
 struct boot_entry {
@@ -61,6 +68,7 @@ struct manifest {
 	char filesystem[32]; /* "" where not known */
 	struct boot_entry *boot;
 	size_t boot_count;
+	struct profile profile;
 	char **mirrors;	     /* store URLs */
 	size_t mirror_count;
 	uint64_t parent_version; /* 0: none */

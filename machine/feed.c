@@ -55,10 +55,11 @@ static void send_error(int *fd, const struct err *e)
 		send_report(fd, text);
 }
 
-__attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *dir, int fd)
+__attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *record, const char *dir,
+	int fd)
 {
 	struct err e = ERR_INIT;
-	struct image_mount mount = {.link = link, .options = o, .dir = dir, .report = report, .ready = send_report, .context = &fd};
+	struct image_mount mount = {.link = link, .options = o, .dir = dir, .record = record, .report = report, .ready = send_report, .context = &fd};
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -107,7 +108,8 @@ static int read_report(int fd, char **cmdline, struct err *e)
 	return r;
 }
 
-int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *dir, uint64_t until_ms, struct err *e)
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, uint64_t until_ms,
+	struct err *e)
 {
 	_cleanup_close_ int from = -1, to = -1;
 	int fds[2], r;
@@ -123,7 +125,7 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 		return err_errno(e, "cannot start the disk");
 	if (!f->pid) {
 		close(from);
-		run(link, o, dir, to);
+		run(link, o, record, dir, to);
 	}
 	close(steal_fd(&to));
 	r = wait_for_report(from, until_ms, e);

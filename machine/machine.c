@@ -29,6 +29,7 @@
 #include "disk/cloop.h"
 #include "disk/foreign.h"
 #include "disk/raw.h"
+#include "disk/trace.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
 #include "machine/cow.h"
@@ -157,7 +158,7 @@ static int start_disk(struct machine *m, char **path, struct err *e)
 		*path = own_name(m, m->o->link, "raw", e);
 		return *path ? 0 : -EIO;
 	}
-	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, mount_point, m->limit_ms, e) : -ENOMEM;
+	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, m->limit_ms, e) : -ENOMEM;
 	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
 	if (!r)
 		*path = strdup(m->feed.disk);
@@ -238,6 +239,8 @@ static void ask_to_end(struct machine *m)
 	struct err e = ERR_INIT;
 	uint64_t now = clock_ms();
 
+	if (!m->ending_ms && m->o->record)
+		trace_end(m->o->record); /* what a shutdown reads is no part of a boot */
 	if (!m->ending_ms)
 		m->ending_ms = now;
 	m->asked_ms = now;

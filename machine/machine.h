@@ -19,6 +19,7 @@ struct machine_options {
 	const char *console_file; /* NULL */
 	unsigned timeout_s;	  /* from the call on, so that a server that does not answer counts; 0: none */
 	const char *until;	  /* shut down when the console shows this, shorter than WATCH_UNTIL_MAX; NULL */
+	const char *record;	  /* write a trace of what is read here: see disk/trace.h; NULL */
 	const char *report;	  /* write a JSON report here at the end; NULL */
 	bool trusted;
 	void (*started)(void *context); /* called once when the guest runs; NULL */

@@ -17,13 +17,12 @@
 #include "base/log.h"
 #include "format/block.h"
 #include "format/chunker.h"
-#include "format/layout.h"
 #include "format/link.h"
 #include "publish/catalogue.h"
 #include "publish/filesystem.h"
 #include "publish/flusher.h"
 #include "publish/input.h"
-#include "publish/key_files.h"
+#include "publish/new_version.h"
 #include "publish/pipeline.h"
 #include "publish/signer.h"
 #include "publish/store.h"
@@ -72,26 +71,6 @@ static int check_options(const struct publish_options *o, struct err *e)
 	return check_texts(o, e);
 }
 
-/* May our key sign what follows these versions? */
-static int check_signer(struct job *j, const struct versions *v, struct err *e)
-{
-	const struct version *newest = versions_newest(v), *current = versions_current(v);
-	int r = key_files_check_signer(&j->store, j->o->name, &j->signer, e);
-
-	if (r < 0 || !newest)
-		return r;
-	r = store_signed_by(&j->store, current ? current->file : newest->file, &j->signer.public, e);
-	if (r >= 0 && newest->manifest.revoked && (r || !j->o->replace_key))
-		return err_set(e, -EKEYREVOKED, "%s was revoked: its readers refuse all that this link names. Publish under another name%s",
-			j->o->name, r ? "" : ", or say --replace-key");
-	if (r || j->o->replace_key)
-		return r < 0 ? r : 0;
-	return err_set(e, -EKEYREJECTED,
-		"another key than %s signed %s version %llu: links to it would stop working. Publish under another name, or say --replace-key; if "
-		"it was you who signed it, `inetboot key --rotate` lets the links go on",
-		j->o->key, j->o->name, (unsigned long long)newest->manifest.version);
-}
-
 static int check_before(struct job *j, struct err *e)
 {
 	struct versions v;
@@ -99,7 +78,7 @@ static int check_before(struct job *j, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = check_signer(j, &v, e);
+	r = version_check_signer(&j->store, &v, &j->signer, j->o->name, j->o->replace_key, e);
 	versions_free(&v);
 	return r;
 }
@@ -229,29 +208,13 @@ static int same_content(const struct manifest *m, const struct manifest *old, st
 	return r < 0 ? r : a.len == b.len && !memcmp(a.data, b.data, a.len);
 }
 
-static int save_manifest(struct job *j, struct err *e)
-{
-	_cleanup_buf_ struct buf message = BUF_INIT(MANIFEST_MAX);
-	const struct manifest *m = &j->manifest;
-	_cleanup_free_ char *numbered = layout_manifest(m->name, m->version), *plain = layout_manifest(m->name, 0);
-	char comment[SIGNER_COMMENT_MAX];
-	int r = manifest_encode(m, &message, e);
-
-	signer_comment(comment, m->name, m->version);
-	if (!r)
-		r = signer_save(&j->signer, &j->store, numbered, comment, message.data, message.len, FILE_EXCLUSIVE, e);
-	if (!r)
-		r = signer_save_public(&j->signer, &j->store, m->name, e);
-	return r < 0 ? r : signer_save(&j->signer, &j->store, plain, comment, message.data, message.len, 0, e);
-}
-
 /* With the image's lock held. */
 static int add_version(
 	struct job *j, const struct versions *v, struct publish_result *out, struct err *e)
 {
 	const struct version *newest = versions_newest(v);
 	struct manifest *m = &j->manifest;
-	int r = check_signer(j, v, e);
+	int r = version_check_signer(&j->store, v, &j->signer, m->name, j->o->replace_key, e);
 
 	if (r < 0)
 		return r;
@@ -267,7 +230,7 @@ static int add_version(
 	}
 	out->unchanged = r;
 	out->version = r ? newest->manifest.version : m->version;
-	return r ? 0 : save_manifest(j, e);
+	return r ? 0 : version_save(&j->store, &j->signer, m, e);
 }
 
 static int commit(struct job *j, struct publish_result *out, struct err *e)

@@ -57,7 +57,7 @@ static void test_everything(void **state)
 		     "{\"title\": \"b\", \"type\": \"linux\"}], \"mirrors\": [\"http://a/b\", "
 		     "\"https://c:8/\"],"
 		     "\"parent\": {\"version\": 2, \"root\": \"" HEX
-		     "\"}, \"profile\": {\"pack\": 7}, \"unknown\": [1, {}]");
+		     "\"}, \"profile\": {\"pack\": \"" HEX "\", \"size\": 9000, \"pages\": 3}, \"unknown\": [1, {}]");
 	struct err e = ERR_INIT;
 	struct manifest m;
 
