@@ -9,6 +9,7 @@
 #include "cli/image_options.h"
 #include "disk/confine.h"
 #include "disk/copies.h"
+#include "disk/pack_fetch.h"
 #include "disk/pull.h"
 
 #define MORE_MOST (1u << 20) /* bytes more, and an eighth: a block comes again where the cache is in trouble */
@@ -17,10 +18,12 @@ static const char help[] =
 	"Usage: inetboot pull [OPTIONS] LINK\n\n"
 	"Fetches all blocks of an image into the cache; what is there already is checked and not fetched again. After that it\n"
 	"boots without a network.\n\n"
+	"  --only-boot          fetch just what a recorded boot of it needs: its publisher must have made a boot pack. What a boot\n"
+	"                       reads besides, and what is used later, needs the network\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot pull --cache /media/usb/knxblock 'http://127.0.0.1:8080/debian#RWQ...'\n";
 
-static int check_room(const struct image *image, const struct image_options *o, struct err *e)
+static int check_room(const struct image *image, const struct image_options *o, bool only_boot, struct err *e)
 {
 	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
 
@@ -28,6 +31,10 @@ static int check_room(const struct image *image, const struct image_options *o, 
 		return err_set(e, -EINVAL, "there is nothing to pull into with --no-cache");
 	if (!image->in_store || !image->cache)
 		return err_set(e, -EINVAL, "only images in a store on a web server have blocks to pull");
+	if (only_boot && !image->manifest.profile.size)
+		return err_set(e, -ENODATA, "its publisher has recorded no boot of it (`inetboot profile`): pull all of it, without --only-boot");
+	if (only_boot)
+		return 0;
 	text_size(need, image->manifest.stored);
 	text_size(have, o->cache_size);
 	if (image->manifest.stored > o->cache_size)
@@ -55,9 +62,22 @@ static int check_kept(const struct image *image, const struct pull_result *resul
 	return 0;
 }
 
+static int pull(struct image *image, const struct image_options *o, bool only_boot, struct pull_result *result, struct err *e)
+{
+	struct pack pack = {0};
+	int r = only_boot ? pack_fetch_head(&pack, &image->manifest.profile, image->manifest.image.size, image->origin, e) : 0;
+
+	if (!r)
+		r = pull_image(image, "pulling", false, only_boot ? &pack : NULL, most_bytes(image, o), result, e);
+	pack_free(&pack);
+	return r;
+}
+
 int cmd_pull(int argc, char **argv)
 {
-	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, IMAGE_LONG_OPTIONS, {0}};
+	static int only_boot;
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'}, {"only-boot", no_argument, &only_boot, 1}, IMAGE_LONG_OPTIONS, {0}};
 	struct image_option_values v;
 	struct pull_result result = {0};
 	struct image *image = NULL;
@@ -72,19 +92,19 @@ int cmd_pull(int argc, char **argv)
 	if (!r)
 		r = image_open(&image, argv[optind], &v.o, &e);
 	if (!r)
-		r = check_room(image, &v.o, &e);
+		r = check_room(image, &v.o, only_boot, &e);
 	if (!r)
-		r = pull_image(image, "pulling", false, most_bytes(image, &v.o), &result, &e);
+		r = pull(image, &v.o, only_boot, &result, &e);
 	if (!r)
 		r = check_kept(image, &result, &e);
 	if (!r && image->link.has_key && !image->link.version)
-		copy_mark_whole(image->cache, &image->link.key, &image->manifest);
+		copy_mark(image->cache, &image->link.key, &image->manifest, only_boot);
 	if (r < 0) {
 		err_add(&e, "cannot pull %s", argv[optind]);
 	} else {
 		text_size(size, result.bytes);
-		printf("%s version %llu is in %s: %llu chunks, %s, %llu of them fetched now\n", image->manifest.name,
-			(unsigned long long)image->manifest.version, cache_dir(image->cache), (unsigned long long)result.chunks, size,
+		printf("%s version %llu%s is in %s: %llu chunks, %s, %llu of them fetched now\n", image->manifest.name,
+			(unsigned long long)image->manifest.version, only_boot ? ", as far as its boot needs it," : "", cache_dir(image->cache), (unsigned long long)result.chunks, size,
 			(unsigned long long)result.fetched);
 	}
 	image_close(image);

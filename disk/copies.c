@@ -24,11 +24,6 @@ char *copy_name_of_last_word(const char *image)
 	return file_path("%s@next", image);
 }
 
-char *copy_name_of_mark(const char *image)
-{
-	return file_path("%s@whole", image);
-}
-
 static char *copy_dir(struct cache *cache, const struct public_key *key)
 {
 	char hex[HASH_HEX_MAX];
@@ -64,21 +59,31 @@ static void mark_text(const struct manifest *m, char out[128])
 	snprintf(out, 128, "%" PRIu64 " %s\n", m->version, root);
 }
 
-void copy_mark_whole(struct cache *cache, const struct public_key *key, const struct manifest *m)
+static char *mark_name(const char *image, bool boot)
 {
-	_cleanup_free_ char *name = copy_name_of_mark(m->name);
+	return file_path("%s@%s", image, boot ? "boot" : "whole");
+}
+
+void copy_mark(struct cache *cache, const struct public_key *key, const struct manifest *m, bool boot)
+{
+	_cleanup_free_ char *name = mark_name(m->name, boot);
 	char text[128];
 
 	mark_text(m, text);
 	copy_keep(cache, key, name, text, strlen(text));
 }
 
-bool copy_is_whole(struct cache *cache, const struct public_key *key, const struct manifest *m)
+static bool has_mark(struct cache *cache, const struct public_key *key, const struct manifest *m, bool boot)
 {
-	_cleanup_free_ char *name = copy_name_of_mark(m->name);
+	_cleanup_free_ char *name = mark_name(m->name, boot);
 	_cleanup_buf_ struct buf there = BUF_INIT(128);
 	char text[128];
 
 	mark_text(m, text);
 	return !copy_load(cache, key, name, &there) && there.len == strlen(text) && !memcmp(there.data, text, there.len);
+}
+
+bool copy_is_marked(struct cache *cache, const struct public_key *key, const struct manifest *m)
+{
+	return has_mark(cache, key, m, false) || has_mark(cache, key, m, true);
 }

@@ -209,7 +209,7 @@ static int open_blocks(struct image *image, const struct image_options *o, struc
 	if (image->origin && image->verified)
 		add_mirrors(image);
 	image->plays = o->play && !o->trace && image->origin && image->manifest.profile.size &&
-		       !copy_is_whole(image->cache, &image->link.key, &image->manifest);
+		       !copy_is_marked(image->cache, &image->link.key, &image->manifest);
 	budget_divide(&image->budget, o->memory_limit, image->plays);
 	return blocks_open(&image->blocks, image->store, image->cache, image->origin, &image->budget, e);
 }

@@ -97,7 +97,7 @@ static int fetch(struct manifest_search *s, bool have_copy, struct err *e)
 	s->best = (struct found_manifest){0};
 	s->once = have_copy;
 	if (have_copy && !s->strict) /* a strict start has less use for a copy */
-		s->timeout_ms = copy_is_whole(s->cache, &s->link->key, &copy.manifest) ? MANIFEST_WHOLE_MS : MANIFEST_COPY_MS;
+		s->timeout_ms = copy_is_marked(s->cache, &s->link->key, &copy.manifest) ? MANIFEST_WHOLE_MS : MANIFEST_COPY_MS;
 	add_mirrors(s, &copy.manifest);
 	r = manifest_search_run(s, e);
 	if (r >= 0 || !have_copy || (r != -EHOSTUNREACH && r != -ETIMEDOUT && r != -EBADMSG)) {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "disk/store.h"
+#include "format/pack.h"
 
 #define WORKERS ORIGIN_IN_FLIGHT
 #define RING 256
@@ -31,6 +32,7 @@ struct pull {
 	struct image *image;
 	bool go_on;
 	uint64_t secret;
+	struct hash last;      /* chunk of a pack; the walking thread's */
 	struct latest *latest; /* the walking thread's */
 	uint64_t fetched_most; /* bytes; 0: no bound */
 	pthread_mutex_t lock;
@@ -146,10 +148,35 @@ static int walk_tree(struct pull *p, const struct tree *tree, struct err *e)
 	return tree->size ? store_walk(p->image->blocks, tree, add_job, p, e) : 0;
 }
 
-static int walk_all(struct pull *p, struct err *e)
+/* Extents in one chunk follow each other. */
+static int add_other_job(void *context, const struct hash *hash, uint32_t len, struct err *e)
+{
+	struct pull *p = context;
+	int r = hash_equal(hash, &p->last) ? 0 : add_job(context, hash, len, e);
+
+	p->last = *hash;
+	return r;
+}
+
+static int walk_pack(struct pull *p, const struct pack *pack, struct err *e)
+{
+	const struct tree *tree = &p->image->manifest.image;
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < pack->extent_count; i++) {
+		const struct pack_extent *x = &pack->extents[pack->by_page[i]];
+		uint64_t offset = x->page * PACK_PAGE, len = (uint64_t)x->pages * PACK_PAGE;
+
+		r = store_visit_range(p->image->blocks, tree, offset, len < tree->size - offset ? len : tree->size - offset, add_other_job,
+			p, e);
+	}
+	return r;
+}
+
+static int walk_all(struct pull *p, const struct pack *only, struct err *e)
 {
 	const struct manifest *m = &p->image->manifest;
-	int r = walk_tree(p, &m->image, e);
+	int r = only ? walk_pack(p, only, e) : walk_tree(p, &m->image, e);
 
 	for (size_t i = 0; !r && i < m->boot_count; i++) {
 		r = walk_tree(p, &m->boot[i].kernel, e);
@@ -161,7 +188,8 @@ static int walk_all(struct pull *p, struct err *e)
 	return r;
 }
 
-int pull_image(struct image *image, const char *what, bool go_on, uint64_t most, struct pull_result *out, struct err *e)
+int pull_image(struct image *image, const char *what, bool go_on, const struct pack *only, uint64_t most, struct pull_result *out,
+	struct err *e)
 {
 	_cleanup_free_ struct latest *latest = calloc(LATEST, sizeof(*latest));
 	struct pull p = {.image = image, .go_on = go_on, .fetched_most = most, .latest = latest, .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -173,13 +201,13 @@ int pull_image(struct image *image, const char *what, bool go_on, uint64_t most,
 	if (!latest || getrandom(&p.secret, sizeof(p.secret), 0) != sizeof(p.secret))
 		return err_set(e, -ENOMEM, "no memory to go through an image");
 	blocks_keep(image->blocks);
-	progress_begin(&p.progress, what, image->manifest.image.size);
+	progress_begin(&p.progress, what, only ? (uint64_t)only->pages * PACK_PAGE : image->manifest.image.size);
 	for (; !r && started < WORKERS; started += !r)
 		r = -pthread_create(&threads[started], NULL, worker, &p);
 	if (r < 0)
 		err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	else
-		r = walk_all(&p, e);
+		r = walk_all(&p, only, e);
 	pthread_mutex_lock(&p.lock);
 	p.ended = true;
 	pthread_cond_broadcast(&p.changed);

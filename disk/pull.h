@@ -13,8 +13,12 @@ struct pull_result {
 	uint64_t bad;		  /* chunks that could not be had right */
 };
 
+struct pack;
+
 /* The image must be one in a store. Shows progress as `what`. With `go_on`, bad blocks are logged and counted, else the first ends
- * it. most: bytes that may be fetched, -EFBIG for an image that needs more; 0: without bound. Uses threads; one call at a time on an image. */
-int pull_image(struct image *image, const char *what, bool go_on, uint64_t most, struct pull_result *out, struct err *e);
+ * it. most: bytes that may be fetched, -EFBIG for an image that needs more; 0: without bound. Uses threads; one call at a time on an image.
+ * only: of the disk just the blocks that have pages of this boot pack; NULL: all. */
+int pull_image(struct image *image, const char *what, bool go_on, const struct pack *only, uint64_t most, struct pull_result *out,
+	struct err *e);
 
 #endif

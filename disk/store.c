@@ -199,6 +199,27 @@ int store_source_open(struct source **out, struct blocks *blocks, const struct t
 	return 0;
 }
 
+int store_visit_range(struct blocks *blocks, const struct tree *tree, uint64_t offset, uint64_t len, store_visit visit, void *context,
+	struct err *e)
+{
+	uint64_t end = offset + len, start;
+	int r = 0;
+
+	while (!r && offset < end) {
+		struct node leaf;
+
+		r = find_leaf(blocks, tree, offset, &leaf, &start, e);
+		if (r < 0)
+			return r;
+		for (uint32_t i = node_find(&leaf, offset - start); !r && i < leaf.count && start + leaf.starts[i] < end; i++)
+			if (!hash_is_hole(&leaf.hashes[i]))
+				r = visit(context, &leaf.hashes[i], entry_len(&leaf, i), e);
+		offset = start + leaf.starts[leaf.count];
+		blocks_put_node(blocks, &leaf);
+	}
+	return r;
+}
+
 struct walk {
 	struct blocks *blocks;
 	const struct tree *tree;

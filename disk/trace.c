@@ -100,14 +100,6 @@ void trace_read(struct trace *t, uint64_t offset, uint64_t len)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void trace_end(const char *path)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-
-	if (fd >= 0)
-		file_write(fd, "end\n", 4);
-}
-
 void trace_close(struct trace *t)
 {
 	if (!t)

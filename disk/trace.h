@@ -5,7 +5,6 @@
  *	image NAME VERSION ROOT SIZE		ROOT: 64 hexadecimal digits; SIZE: bytes
  *	MILLISECONDS PAGE PAGES			since the start; the first of how many pages of 4 KiB that were read for the first time
  *
- *	end					what follows was read later, and is not part of the boot
  *
  * A process that goes on where another one died goes on with the file; then lines may name pages again. Any thread. */
 #ifndef DISK_TRACE_H
@@ -27,9 +26,6 @@ int trace_open(struct trace **out, const char *path, bool go_on, struct err *e);
 int trace_begin(struct trace *t, const struct manifest *m, struct err *e);
 
 void trace_read(struct trace *t, uint64_t offset, uint64_t len);
-
-/* Writes the last line into the file of another process. Best effort. */
-void trace_end(const char *path);
 
 /* NULL is fine. Says so where something could not be written. */
 void trace_close(struct trace *t);

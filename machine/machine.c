@@ -29,7 +29,6 @@
 #include "disk/cloop.h"
 #include "disk/foreign.h"
 #include "disk/raw.h"
-#include "disk/trace.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
 #include "machine/cow.h"
@@ -59,7 +58,7 @@ struct machine {
 	bool isolated;	  /* in namespaces of its own */
 	uint64_t limit_ms; /* when the run's time is over; 0: never */
 	bool timed_out, killed, disk_gone;
-	json_t *disk_status;
+	json_t *disk_status, *disk_until; /* at the end, and when what --until waits for was there; or NULL */
 };
 
 /* The folder under which machines keep their files: of this user alone, in $XDG_RUNTIME_DIR or /tmp. */
@@ -239,8 +238,6 @@ static void ask_to_end(struct machine *m)
 	struct err e = ERR_INIT;
 	uint64_t now = clock_ms();
 
-	if (!m->ending_ms && m->o->record)
-		trace_end(m->o->record); /* what a shutdown reads is no part of a boot */
 	if (!m->ending_ms)
 		m->ending_ms = now;
 	m->asked_ms = now;
@@ -300,13 +297,25 @@ static bool read_console(struct machine *m)
 	return n > 0;
 }
 
+/* NULL: there is none. */
+static json_t *load_disk_status(const struct machine *m)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+
+	if (!m->o->report || !m->feed.status || file_load(AT_FDCWD, m->feed.status, &text, NULL) < 0)
+		return NULL;
+	return json_loadb((char *)text.data, text.len, 0, NULL);
+}
+
 /* What time says: the limit of the run, the grace of a shutdown, asking again. Returns ms until it has something to say again. */
 static int keep_time(struct machine *m)
 {
 	uint64_t now = clock_ms(), limit = m->limit_ms;
 
-	if (m->watch.until_seen && !m->ending_ms)
+	if (m->watch.until_seen && !m->ending_ms) {
+		m->disk_until = load_disk_status(m);
 		ask_to_end(m);
+	}
 	if (limit && now >= limit && !m->timed_out) {
 		m->timed_out = true;
 		kill_guest(m);
@@ -385,14 +394,6 @@ static void run_loop(struct machine *m)
 	show_last(m);
 }
 
-static void save_disk_status(struct machine *m)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-
-	if (m->feed.status && !file_load(AT_FDCWD, m->feed.status, &text, NULL))
-		m->disk_status = json_loadb((char *)text.data, text.len, 0, NULL);
-}
-
 static enum machine_end judge(struct machine *m, struct err *e)
 {
 	const struct watch *w = &m->watch;
@@ -444,9 +445,9 @@ static void write_report(struct machine *m, enum machine_end end)
 
 	if (!m->o->report)
 		return;
-	report = json_pack("{s:s, s:o, s:o, s:o, s:I, s:O?}", "end", names[end], "kernel_ms", milliseconds(w->kernel_ms),
+	report = json_pack("{s:s, s:o, s:o, s:o, s:I, s:O?, s:O?}", "end", names[end], "kernel_ms", milliseconds(w->kernel_ms),
 		"init_ms", milliseconds(w->init_ms), "login_ms", milliseconds(w->login_ms), "total_ms",
-		(json_int_t)(clock_ms() - w->start_ms), "disk", m->disk_status);
+		(json_int_t)(clock_ms() - w->start_ms), "disk", m->disk_status, "disk_until", m->disk_until);
 	text = report ? json_dumps(report, JSON_INDENT(2)) : NULL;
 	json_decref(report);
 	if (!text || file_save(AT_FDCWD, m->o->report, text, strlen(text), 0, &e) < 0)
@@ -482,7 +483,7 @@ static enum machine_end run(struct machine *m, struct err *e)
 		m->o->started(m->o->context);
 	console_take_terminal(&m->console);
 	run_loop(m);
-	save_disk_status(m);
+	m->disk_status = load_disk_status(m);
 	return judge(m, e);
 }
 
@@ -513,6 +514,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	if (m.signals >= 0)
 		close(m.signals);
 	json_decref(m.disk_status);
+	json_decref(m.disk_until);
 	remove_dir(&m);
 	return end;
 }

@@ -14,10 +14,12 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "format/block.h"
+#include "format/pack.h"
 #include "publish/store.h"
 
-static int each_in_folder(
-	int store_fd, const char *folder, block_files_visit visit, void *context, struct err *e)
+/* right_path: what a file of a hash is called. */
+static int each_in_folder(int store_fd, const char *folder, void (*right_path)(const struct hash *, char *), block_files_visit visit,
+	void *context, struct err *e)
 {
 	int fd = openat(store_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -29,7 +31,7 @@ static int each_in_folder(
 	if (!d)
 		return err_errno(e, "cannot open %s", folder);
 	while (!r) {
-		char path[BLOCK_PATH_MAX + 256], right[BLOCK_PATH_MAX];
+		char path[BLOCK_PATH_MAX + 256], right[BLOCK_PATH_MAX + PACK_PATH_MAX];
 		struct hash hash;
 		bool block;
 
@@ -42,7 +44,7 @@ static int each_in_folder(
 		snprintf(path, sizeof(path), "%s/%s", folder, at->d_name);
 		block = !hex_decode(hash.bytes, HASH_LEN, at->d_name, strlen(at->d_name));
 		if (block)
-			block_path(&hash, right);
+			right_path(&hash, right);
 		r = visit(context, path, block && !strcmp(path, right) ? &hash : NULL, e);
 	}
 	return r;
@@ -55,11 +57,80 @@ int block_files_each(int store_fd, block_files_visit visit, void *context, struc
 		int r;
 
 		snprintf(folder, sizeof(folder), "blocks/%02x", i);
-		r = each_in_folder(store_fd, folder, visit, context, e);
+		r = each_in_folder(store_fd, folder, block_path, visit, context, e);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+int pack_files_each(int store_fd, block_files_visit visit, void *context, struct err *e)
+{
+	return each_in_folder(store_fd, "packs", pack_path, visit, context, e);
+}
+
+static int load_part(int fd, struct buf *out, size_t len, uint64_t offset, struct err *e)
+{
+	int r;
+
+	out->len = 0;
+	r = buf_reserve(out, len);
+	if (!r)
+		r = file_pread(fd, out->data, len, offset);
+	out->len = len;
+	return r == -EIO ? err_set(e, -EBADMSG, "the boot pack is cut off") : r < 0 ? err_set(e, r, "%s", strerror(-r)) : 0;
+}
+
+static int verify_segments(int fd, const struct pack *pack, struct err *e)
+{
+	_cleanup_buf_ struct buf segment = BUF_INIT(PACK_SEGMENT_FILE_MAX);
+	_cleanup_free_ uint8_t *pages = malloc(PACK_SEGMENT);
+	int r = pages ? 0 : err_set(e, -ENOMEM, "no memory to verify a boot pack");
+
+	for (uint32_t i = 0; !r && i < pack->segment_count; i++) {
+		r = load_part(fd, &segment, pack->segments[i].len, pack->segments[i].offset, e);
+		if (!r)
+			r = pack_segment_decode(&pack->segments[i], segment.data, pages, e);
+		if (r < 0)
+			err_add(e, "segment %u", i);
+	}
+	return r;
+}
+
+static int verify_pack(int fd, const struct profile *profile, uint64_t image_size, struct err *e)
+{
+	_cleanup_buf_ struct buf head = BUF_INIT(PACK_HEAD_MAX);
+	struct pack pack = {0};
+	struct stat st;
+	int64_t len;
+	int r = load_part(fd, &head, PACK_START, 0, e);
+
+	len = r < 0 ? r : pack_head_len(head.data, e);
+	if (len < 0)
+		return (int)len;
+	r = load_part(fd, &head, (size_t)len, 0, e);
+	if (!r)
+		r = pack_open(&pack, head.data, head.len, profile, image_size, e);
+	if (!r && (fstat(fd, &st) < 0 || (uint64_t)st.st_size != pack.size))
+		r = err_set(e, -EBADMSG, "it is not as long as the manifest says");
+	if (!r)
+		r = verify_segments(fd, &pack, e);
+	pack_free(&pack);
+	return r;
+}
+
+int pack_file_verify(int store_fd, const struct profile *profile, uint64_t image_size, struct err *e)
+{
+	char path[PACK_PATH_MAX];
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	pack_path(&profile->pack, path);
+	fd = openat(store_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, "%s", path);
+	r = verify_pack(fd, profile, image_size, e);
+	return r < 0 ? err_add(e, "%s", path) : 0;
 }
 
 int block_file_load(int store_fd, const struct hash *hash, size_t len, struct buf *out,

@@ -27,7 +27,7 @@ struct gc {
 	struct store store;
 	const struct gc_options *o;
 	struct gc_result *out;
-	struct hash_set needed; /* blocks */
+	struct hash_set needed; /* blocks and boot packs */
 	struct hash_set met;    /* index nodes that were walked */
 	bool *dropped;          /* per version */
 };
@@ -59,6 +59,9 @@ static int mark_tree(struct gc *g, const struct tree *tree, struct err *e)
 static int mark_manifest(struct gc *g, const struct manifest *m, struct err *e)
 {
 	int r = mark_tree(g, &m->image, e);
+
+	if (!r && m->profile.size)
+		r = need(g, &m->profile.pack, e);
 
 	for (size_t i = 0; !r && i < m->boot_count; i++) {
 		const struct boot_entry *b = &m->boot[i];
@@ -221,6 +224,8 @@ static int run(struct gc *g, struct err *e)
 		r = drop_versions(g, &v, e);
 	if (!r)
 		r = block_files_each(g->store.fd, sweep_file, g, e);
+	if (!r)
+		r = pack_files_each(g->store.fd, sweep_file, g, e);
 	if (!r)
 		r = sweep_folders(g, &v, e);
 	if (!r && !g->o->dry_run)

@@ -17,7 +17,7 @@ struct gc_options {
 
 struct gc_result {
 	uint64_t versions_removed;
-	uint64_t blocks_removed, bytes_removed; /* block files */
+	uint64_t blocks_removed, bytes_removed; /* block files, and boot packs */
 	uint64_t other_removed;                 /* temporary files */
 	uint64_t blocks_kept, bytes_kept;
 };

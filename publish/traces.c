@@ -87,7 +87,7 @@ static int parse_lines(struct trace_file *t, struct lines *l, struct err *e)
 	r = next_line(l, line);
 	if (r <= 0 || parse_head(t, line) < 0)
 		return err_set(e, -EINVAL, "line 2 does not tell which image it is of");
-	while ((r = next_line(l, line)) > 0 && strcmp(line, "end") != 0) {
+	while ((r = next_line(l, line)) > 0) {
 		r = add_pages(t, line, &room, e);
 		if (r == -EFBIG || r == -ENOMEM)
 			return r;

@@ -23,7 +23,7 @@ struct trace_file { /* one that was read */
 	size_t count;
 };
 
-/* Reads the text of a trace. Ends at a line "end", if there is one. -EINVAL with a sentence that names the line. */
+/* Reads the text of a trace. -EINVAL with a sentence that names the line. */
 int trace_parse(struct trace_file *out, const char *text, size_t len, struct err *e);
 void trace_file_free(struct trace_file *t);
 
