@@ -35,6 +35,7 @@ static const char help[] =
 	"  --until TEXT         shut down in order when the console shows TEXT, for example 'login: '\n"
 	RECORD_OPTION_HELP
 	"  --no-pack            do not fetch the image's boot pack ahead of what is read\n"
+	"  --fill               fetch the rest of the image into the cache while the guest reads nothing from the network\n"
 	"  --report FILE        write times and what was fetched to FILE, as JSON\n"
 	"  --trust              the guest's programs are trusted: run them by seccomp, which is faster (kernels from 6.16 on)\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
@@ -104,6 +105,7 @@ enum boot_option_code {
 	OPT_REPORT,
 	OPT_TRUST,
 	OPT_NO_PACK,
+	OPT_FILL,
 };
 
 static int take_option(struct boot *b, int code, const char *value)
@@ -135,6 +137,9 @@ static int take_option(struct boot *b, int code, const char *value)
 		return 0;
 	case OPT_REPORT:
 		b->o.report = value;
+		return 0;
+	case OPT_FILL:
+		b->image.o.fill = true;
 		return 0;
 	case OPT_NO_PACK:
 		b->image.o.play = false;
@@ -203,6 +208,7 @@ int cmd_boot(int argc, char **argv)
 		{"report", required_argument, NULL, OPT_REPORT},
 		{"trust", no_argument, NULL, OPT_TRUST},
 		{"no-pack", no_argument, NULL, OPT_NO_PACK},
+		{"fill", no_argument, NULL, OPT_FILL},
 		RECORD_LONG_OPTION,
 		{"help", no_argument, NULL, 'h'},
 		IMAGE_LONG_OPTIONS,

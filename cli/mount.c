@@ -18,6 +18,7 @@ static const char help[] =
 	"  --background         return when the mount is ready, and go on in the background\n"
 	"  --allow-other        let other users read it (needs user_allow_other in /etc/fuse.conf)\n"
 	"  --pack               fetch the image's boot pack first: for a mount that a machine boots from\n"
+	"  --fill               fetch the rest of the image into the cache while nothing else is read (SIGUSR1 pauses that)\n"
 	RECORD_OPTION_HELP
 	"  --replace            hand the mount that is at DIR over to this program; readers do not notice\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
@@ -82,13 +83,14 @@ static int serve(struct mounting *m, struct image_mount *mount, bool background)
 
 int cmd_mount(int argc, char **argv)
 {
-	static int background, allow_other, replacing, pack;
+	static int background, allow_other, replacing, pack, fill;
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
 		{"background", no_argument, &background, 1},
 		{"allow-other", no_argument, &allow_other, 1},
 		{"replace", no_argument, &replacing, 1},
 		{"pack", no_argument, &pack, 1},
+		{"fill", no_argument, &fill, 1},
 		RECORD_LONG_OPTION,
 		IMAGE_LONG_OPTIONS,
 		{0},
@@ -107,6 +109,7 @@ int cmd_mount(int argc, char **argv)
 	m.link = argv[optind];
 	m.dir = argv[optind + 1];
 	v.o.play = pack;
+	v.o.fill = fill;
 	mount.options = &v.o;
 	mount.bulk = !pack;
 	mount.record = v.record;

@@ -68,7 +68,8 @@ static int pull(struct image *image, const struct image_options *o, bool only_bo
 	int r = only_boot ? pack_fetch_head(&pack, &image->manifest.profile, image->manifest.image.size, image->origin, e) : 0;
 
 	if (!r)
-		r = pull_image(image, "pulling", false, only_boot ? &pack : NULL, most_bytes(image, o), result, e);
+		r = pull_image(image, &(struct pull_options){.what = "pulling", .only = only_boot ? &pack : NULL, .most = most_bytes(image, o)},
+			result, e);
 	pack_free(&pack);
 	return r;
 }

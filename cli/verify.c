@@ -78,7 +78,7 @@ static int verify_link(const char *link, struct image_options *o)
 		r = err_set(&e, -EINVAL,
 			"it is no image in a store: there is nothing to check it against");
 	if (!r)
-		r = pull_image(image, "verifying", true, NULL, 0, &result, &e);
+		r = pull_image(image, &(struct pull_options){.what = "verifying", .go_on = true}, &result, &e);
 	if (r < 0) {
 		err_add(&e, "cannot verify %s", link);
 		image_close(image);

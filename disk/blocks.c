@@ -25,6 +25,8 @@ struct blocks {
 	struct memory *chunks, *nodes;
 	atomic_uint_fast64_t bad_local;
 	atomic_bool cancelled, keep;
+	atomic_uint demanded;	      /* loads from the network that somebody waits for */
+	atomic_uint_fast64_t demanded_ms; /* when the last of them ended */
 	atomic_uint_fast64_t no_network_until_ms; /* the cache is bypassed, and the network did not stand in for it */
 };
 
@@ -119,7 +121,12 @@ static int load_network(struct blocks *b, struct wanted *w, bool background, boo
 		rq.timeout_ms = INSTEAD_OF_CACHE_MS;
 	}
 	block_path(w->hash, path);
+	b->demanded += !background;
 	r = origin_get(b->origin, &rq, &answer, e);
+	if (!background) {
+		b->demanded_ms = clock_ms();
+		b->demanded--;
+	}
 	if (r < 0)
 		return r;
 	w->fetched = answer.body.len;
@@ -323,6 +330,11 @@ int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct 
 	free(w.data);
 	memory_unreserve(b->chunks, charge);
 	return r < 0 ? r : (int)w.fetched; /* at most BLOCK_FILE_MAX */
+}
+
+bool blocks_in_demand(const struct blocks *b, uint64_t ms)
+{
+	return b->demanded || (b->demanded_ms && clock_ms() - b->demanded_ms < ms);
 }
 
 static void memory_status(struct memory *m, json_t *out, const char *name)

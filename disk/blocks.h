@@ -47,6 +47,9 @@ void blocks_keep(struct blocks *b);
  * 0 if it was there and good. */
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e);
 
+/* Does a reader wait for the network, or did one within the last `ms`? Who fetches for later should let it go first. */
+bool blocks_in_demand(const struct blocks *b, uint64_t ms);
+
 /* Adds "memory", "cache", "network", "mirrors" and "bad_blocks" to a JSON object. */
 void blocks_status(struct blocks *b, json_t *out);
 void blocks_cancel(struct blocks *b);

@@ -238,6 +238,7 @@ int image_open(struct image **out, const char *link, const struct image_options 
 	if (image->in_store && !image->verified && !o->insecure && !o->pin)
 		log_info("the link has no key: the signature of %s is not checked", image->link.name);
 	image->trace = o->trace;
+	image->fills = o->fill;
 	*out = image;
 	return 0;
 }
@@ -318,6 +319,8 @@ void image_play(struct image *image, playback_show show, void *context)
 
 	if (image->playback && playback_start(image->playback, show, context, &e) < 0)
 		log_warning("the boot pack is not used: %s", e.text);
+	if (image->fills && fill_start(&image->fill, image, &e) < 0)
+		log_warning("--fill: %s", e.text);
 }
 
 void image_stop_playing(struct image *image)
@@ -399,6 +402,8 @@ json_t *image_status(struct image *image)
 	json_object_set_new(out, "sandbox", json_string(sandbox_status()));
 	if (image->disk)
 		disk_status(image->disk, out);
+	if (image->fill)
+		fill_status(image->fill, out);
 	return out;
 }
 
@@ -406,6 +411,9 @@ void image_close(struct image *image)
 {
 	if (!image)
 		return;
+	if (image->blocks)
+		blocks_cancel(image->blocks);
+	fill_end(image->fill);
 	disk_close(image->disk);
 	if (image->blocks)
 		blocks_close(image->blocks);

@@ -9,6 +9,7 @@
 #include "cache/cache.h"
 #include "disk/blocks.h"
 #include "disk/disk.h"
+#include "disk/fill.h"
 #include "disk/pin.h"
 #include "disk/playback.h"
 #include "disk/refresh.h"
@@ -23,6 +24,7 @@ struct image_options {
 	bool insecure;		/* accept a link without a key from anywhere */
 	bool strict;		/* an error for what is a warning about keys and freshness else: see disk/freshness.h */
 	size_t memory_limit;	/* bytes that the process may have: see budget.h */
+	bool fill;		/* fetch the rest of the image in the background: see disk/fill.h */
 	bool play;		/* play the image's boot pack, if it has one: see disk/playback.h */
 	struct trace *trace;	/* what is read is written to it; owned by the image from a successful image_open() on. NULL */
 	const char **mirrors;	/* more store URLs, NULL-terminated; NULL: none */
@@ -42,13 +44,14 @@ struct image {
 	struct cache *store, *cache;
 	struct blocks *blocks;
 	struct budget budget;
-	bool plays;		  /* the boot pack */
+	bool plays, fills;	  /* the boot pack; the cache */
 	struct pin pinned;	  /* of image_options; its kind is PIN_NONE where there is none */
 	struct buf pin;		  /* of what is open */
 	struct trace *trace;	  /* until the disk has it; or NULL */
 	struct playback *playback; /* of the disk; NULL: no boot pack is played */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 	struct refresh *refresh;  /* or NULL */
+	struct fill *fill;	  /* or NULL */
 };
 
 /* Looks the link up and, for a store, gets and checks the manifest; opens no disk yet. -EKEYREJECTED for a wrong signature, -ESTALE
@@ -61,7 +64,7 @@ char *image_cache_dir(const struct image_options *o, struct err *e);
 /* Opens the disk: image->disk. */
 int image_open_disk(struct image *image, struct err *e);
 
-/* Starts to play the boot pack, if there is one to play. show: see disk/playback.h. Once, when the disk is open. */
+/* Starts what goes on in the background: plays the boot pack, if there is one to play, and fills the cache, if that is wanted. show: see disk/playback.h. Once, when the disk is open. */
 void image_play(struct image *image, playback_show show, void *context);
 
 /* `show` is not called any more. After disk_cancel() only. */

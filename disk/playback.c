@@ -720,6 +720,16 @@ int playback_start(struct playback *p, playback_show on_page, void *context, str
 	return r < 0 ? err_set(e, r, "cannot start a thread: %s", strerror(-r)) : 0;
 }
 
+bool playback_is_busy(struct playback *p)
+{
+	bool busy;
+
+	pthread_mutex_lock(&p->lock);
+	busy = p->streaming;
+	pthread_mutex_unlock(&p->lock);
+	return busy;
+}
+
 void playback_status(struct playback *p, json_t *out)
 {
 	json_t *pack;

@@ -40,6 +40,9 @@ size_t playback_read(struct playback *p, void *buf, size_t len, uint64_t offset,
 /* How many bytes from offset on, of at most len, the pack has or will have; 0, and in *without how many it has not. Never waits. */
 uint64_t playback_covers(struct playback *p, uint64_t offset, uint64_t len, uint64_t *without);
 
+/* Does it stream now? */
+bool playback_is_busy(struct playback *p);
+
 /* Adds an object "pack": segments, here, bytes, pages_read, waits, waited_ms, passed_by (pages that were read as blocks though they were to
  * come), and why it was given up, if it was. */
 void playback_status(struct playback *p, json_t *out);

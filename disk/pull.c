@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "disk/store.h"
 #include "format/pack.h"
 
@@ -30,11 +31,10 @@ struct latest {
 
 struct pull {
 	struct image *image;
-	bool go_on;
+	const struct pull_options *o;
 	uint64_t secret;
 	struct hash last;      /* chunk of a pack; the walking thread's */
 	struct latest *latest; /* the walking thread's */
-	uint64_t fetched_most; /* bytes; 0: no bound */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct job ring[RING];
@@ -59,6 +59,12 @@ static bool met(struct pull *p, const struct hash *hash)
 	return false;
 }
 
+static void show(struct pull *p)
+{
+	if (p->o->what)
+		progress_show(&p->progress, p->result.bytes, "");
+}
+
 static void note_chunk(struct pull *p, uint32_t len)
 {
 	p->result.chunks++;
@@ -71,9 +77,9 @@ static int note_fetched(struct pull *p, int bytes, struct err *e)
 
 	p->result.fetched += bytes > 0;
 	p->result.fetched_bytes += (uint64_t)bytes;
-	if (!p->fetched_most || p->result.fetched_bytes <= p->fetched_most)
+	if (!p->o->most || p->result.fetched_bytes <= p->o->most)
 		return 0;
-	text_size(size, p->fetched_most);
+	text_size(size, p->o->most);
 	return err_set(e, -EFBIG, "its blocks take more than %s: more than its manifest tells of, or than the cache may have", size);
 }
 
@@ -84,13 +90,13 @@ static void note_result(struct pull *p, const struct job *job, int r, struct err
 		r = note_fetched(p, r, e);
 	if (r < 0) {
 		p->result.bad++;
-		if (p->go_on)
+		if (p->o->go_on)
 			log_error("%s", e->text);
 		if (!p->failed)
 			p->why = *e;
 		p->failed = p->failed ? p->failed : r;
 	}
-	progress_show(&p->progress, p->result.bytes, "");
+	show(p);
 }
 
 static void *worker(void *arg)
@@ -112,7 +118,11 @@ static void *worker(void *arg)
 		p->count--;
 		pthread_cond_broadcast(&p->changed);
 		pthread_mutex_unlock(&p->lock);
-		r = blocks_pull(p->image->blocks, &job.hash, job.len, &e);
+		r = p->o->gate ? p->o->gate(p->o->context) : 0;
+		if (r < 0)
+			err_set(&e, r, "stopped");
+		else
+			r = blocks_pull(p->image->blocks, &job.hash, job.len, &e);
 		pthread_mutex_lock(&p->lock);
 		note_result(p, &job, r, &e);
 	}
@@ -128,7 +138,7 @@ static int add_job(void *context, const struct hash *hash, uint32_t len, struct 
 	pthread_mutex_lock(&p->lock);
 	if (met(p, hash)) {
 		note_chunk(p, len);
-		progress_show(&p->progress, p->result.bytes, "");
+		show(p);
 		goto out;
 	}
 	while (p->count == RING)
@@ -136,7 +146,7 @@ static int add_job(void *context, const struct hash *hash, uint32_t len, struct 
 	p->ring[(p->first + p->count++) % RING] = (struct job){.hash = *hash, .len = len};
 	pthread_cond_broadcast(&p->changed);
 out:
-	r = p->go_on ? 0 : p->failed;
+	r = p->o->go_on ? 0 : p->failed;
 	if (r < 0)
 		*e = p->why;
 	pthread_mutex_unlock(&p->lock);
@@ -173,10 +183,10 @@ static int walk_pack(struct pull *p, const struct pack *pack, struct err *e)
 	return r;
 }
 
-static int walk_all(struct pull *p, const struct pack *only, struct err *e)
+static int walk_all(struct pull *p, struct err *e)
 {
 	const struct manifest *m = &p->image->manifest;
-	int r = only ? walk_pack(p, only, e) : walk_tree(p, &m->image, e);
+	int r = p->o->only ? walk_pack(p, p->o->only, e) : walk_tree(p, &m->image, e);
 
 	for (size_t i = 0; !r && i < m->boot_count; i++) {
 		r = walk_tree(p, &m->boot[i].kernel, e);
@@ -188,37 +198,45 @@ static int walk_all(struct pull *p, const struct pack *only, struct err *e)
 	return r;
 }
 
-int pull_image(struct image *image, const char *what, bool go_on, const struct pack *only, uint64_t most, struct pull_result *out,
-	struct err *e)
+static int run(struct pull *p, struct err *e)
+{
+	unsigned workers = p->o->workers ? p->o->workers : WORKERS, started = 0;
+	pthread_t threads[WORKERS];
+	int r = 0;
+
+	for (; !r && started < workers; started += !r)
+		r = thread_start(&threads[started], worker, p);
+	if (r < 0)
+		err_set(e, r, "cannot start a thread: %s", strerror(-r));
+	else
+		r = walk_all(p, e);
+	pthread_mutex_lock(&p->lock);
+	p->ended = true;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+	if (!r && p->failed && !p->o->go_on) {
+		*e = p->why;
+		r = p->failed;
+	}
+	return r;
+}
+
+int pull_image(struct image *image, const struct pull_options *o, struct pull_result *out, struct err *e)
 {
 	_cleanup_free_ struct latest *latest = calloc(LATEST, sizeof(*latest));
-	struct pull p = {.image = image, .go_on = go_on, .fetched_most = most, .latest = latest, .lock = PTHREAD_MUTEX_INITIALIZER,
-		.changed = PTHREAD_COND_INITIALIZER};
-	pthread_t threads[WORKERS];
-	unsigned started = 0;
-	int r = 0;
+	struct pull p = {.image = image, .o = o, .latest = latest, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	int r;
 
 	if (!latest || getrandom(&p.secret, sizeof(p.secret), 0) != sizeof(p.secret))
 		return err_set(e, -ENOMEM, "no memory to go through an image");
 	blocks_keep(image->blocks);
-	progress_begin(&p.progress, what, only ? (uint64_t)only->pages * PACK_PAGE : image->manifest.image.size);
-	for (; !r && started < WORKERS; started += !r)
-		r = -pthread_create(&threads[started], NULL, worker, &p);
-	if (r < 0)
-		err_set(e, r, "cannot start a thread: %s", strerror(-r));
-	else
-		r = walk_all(&p, only, e);
-	pthread_mutex_lock(&p.lock);
-	p.ended = true;
-	pthread_cond_broadcast(&p.changed);
-	pthread_mutex_unlock(&p.lock);
-	for (unsigned i = 0; i < started; i++)
-		pthread_join(threads[i], NULL);
-	progress_end(&p.progress);
-	if (!r && p.failed && !go_on) {
-		*e = p.why;
-		r = p.failed;
-	}
+	if (o->what)
+		progress_begin(&p.progress, o->what, o->only ? (uint64_t)o->only->pages * PACK_PAGE : image->manifest.image.size);
+	r = run(&p, e);
+	if (o->what)
+		progress_end(&p.progress);
 	*out = p.result;
 	return r;
 }

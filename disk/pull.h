@@ -15,10 +15,17 @@ struct pull_result {
 
 struct pack;
 
-/* The image must be one in a store. Shows progress as `what`. With `go_on`, bad blocks are logged and counted, else the first ends
- * it. most: bytes that may be fetched, -EFBIG for an image that needs more; 0: without bound. Uses threads; one call at a time on an image.
- * only: of the disk just the blocks that have pages of this boot pack; NULL: all. */
-int pull_image(struct image *image, const char *what, bool go_on, const struct pack *only, uint64_t most, struct pull_result *out,
-	struct err *e);
+struct pull_options {
+	const char *what;	 /* shown with the progress; NULL: none is shown */
+	bool go_on;		 /* bad blocks are logged and counted, else the first ends it */
+	const struct pack *only; /* of the disk just the blocks that have pages of this boot pack; NULL: all */
+	uint64_t most;		 /* bytes that may be fetched, -EFBIG for an image that needs more; 0: without bound */
+	unsigned workers;	 /* blocks at the same time; 0: as many as the network takes */
+	int (*gate)(void *context); /* called by each worker before each block: may wait, and ends all by -ECANCELED. NULL: none */
+	void *context;
+};
+
+/* The image must be one in a store. Uses threads; one call at a time on an image. */
+int pull_image(struct image *image, const struct pull_options *o, struct pull_result *out, struct err *e);
 
 #endif

@@ -84,7 +84,7 @@ static void fail(struct supervisor *s, const struct err *e)
 
 static sigset_t taken_signals(void)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGUSR1};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -385,7 +385,9 @@ static void read_signals(struct supervisor *s)
 	struct signalfd_siginfo info;
 
 	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD || s->ending)
+		if (info.ssi_signo == SIGUSR1 && s->phase == SERVING)
+			send(s->socket, "", 1, MSG_NOSIGNAL); /* pauses filling the cache, or goes on */
+		if (info.ssi_signo == SIGCHLD || info.ssi_signo == SIGUSR1 || s->ending)
 			continue;
 		s->by_signal = (int)info.ssi_signo;
 		begin_end(s);

@@ -107,6 +107,8 @@ static void *wait_for_end(void *context)
 	int fd;
 
 	while (passing_receive(SOCKET, &byte, 1, &fd) > 0) {
+		if (fd < 0 && s->image->fill)
+			fill_toggle(s->image->fill);
 		if (fd < 0)
 			continue;
 		dup2(fd, STDERR_FILENO);

@@ -5,6 +5,7 @@
  *				WORKER_FAILED: it cannot go on, with code and text, and ends
  *	supervisor → worker	the FUSE device, when the image is open
  *				where messages go from now on (standard error)
+ *				a byte without a file: pause filling the cache, or go on
  *				the socket's end: end in order */
 #ifndef EXPORT_WORKER_H
 #define EXPORT_WORKER_H

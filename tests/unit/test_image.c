@@ -229,7 +229,7 @@ static void an_image_in_the_cache_starts_without_a_network(void **state)
 
 	publish("good", 3, &key);
 	assert_int_equal(open_one(&image, "good", key_text, &e), 0);
-	assert_int_equal(pull_image(image, "pulling", false, NULL, 0, &result, &e), 0);
+	assert_int_equal(pull_image(image, &(struct pull_options){.what = "pulling"}, &result, &e), 0);
 	assert_int_equal(result.chunks, content.count);
 	assert_int_equal(result.bad, 0);
 	image_close(image);
