@@ -201,6 +201,21 @@ static void print_mirror(json_t *m)
 		printf("  %-10s last error: %s\n", "", error);
 }
 
+static void print_background(json_t *status)
+{
+	json_t *pack = json_object_get(status, "pack"), *fill = json_object_get(status, "fill");
+	_cleanup_free_ char *given_up = clean(pack, "given_up"), *state = clean(fill, "state"), *reason = clean(fill, "reason");
+	char bytes[TEXT_SIZE_MAX], all[TEXT_SIZE_MAX];
+
+	if (pack && given_up)
+		printf("  %-10s %s of %s fetched, %.0f of %.0f segments here, %.0f pages read; %.0f reads waited for it, %.0f passed it by%s%s\n",
+			"boot pack", size(bytes, number(pack, "bytes")), size(all, number(pack, "size")), number(pack, "here"),
+			number(pack, "segments"), number(pack, "pages_read"), number(pack, "waits"), number(pack, "passed_by"),
+			*given_up ? "; given up: " : "", given_up);
+	if (fill && state && reason)
+		printf("  %-10s %s%s%s\n", "fill", state, *reason ? ": " : "", reason);
+}
+
 static void print_local(json_t *status)
 {
 	json_t *cache = json_object_get(status, "cache"), *memory = json_object_get(status, "memory");
@@ -230,6 +245,7 @@ static void print_status(const char *dir, json_t *status)
 	print_network(json_object_get(status, "network"));
 	json_array_foreach (json_object_get(status, "mirrors"), i, mirror)
 		print_mirror(mirror);
+	print_background(status);
 	print_local(status);
 }
 

@@ -12,6 +12,7 @@
 #include "publish/catalogue.h"
 #include "publish/flights.h"
 #include "publish/proxy_image.h"
+#include "publish/proxy_pack.h"
 #include "publish/recent.h"
 
 struct proxy {
@@ -24,7 +25,7 @@ struct proxy {
 	size_t image_count;
 };
 
-enum kind { NOTHING, BLOCK, NEWEST, VERSION, RESIGNED, LAST_WORD, CATALOGUE, PAGE };
+enum kind { NOTHING, BLOCK, PACK, NEWEST, VERSION, RESIGNED, LAST_WORD, CATALOGUE, PAGE };
 
 struct route {
 	enum kind kind;
@@ -32,6 +33,8 @@ struct route {
 	struct proxy_image *image;
 	uint64_t version;
 	uint8_t number[KEY_NUMBER_LEN];
+	struct profile profile;
+	uint64_t image_size;
 };
 
 /* ---- paths ---- */
@@ -44,6 +47,29 @@ static enum kind block_route(const char *text, struct route *out)
 	if (len != 3 + 2 * HASH_LEN || text[2] != '/' || strncmp(text, text + 3, 2) != 0 || hex_decode(out->hash.bytes, HASH_LEN, text + 3, len - 3) < 0)
 		return NOTHING;
 	return BLOCK;
+}
+
+/* Of the newest version of an image. */
+static enum kind pack_route(struct proxy *p, const char *text, struct route *out)
+{
+	enum kind kind = NOTHING;
+
+	if (hex_decode(out->hash.bytes, HASH_LEN, text, strlen(text)) < 0)
+		return NOTHING;
+	for (size_t i = 0; i < p->image_count && !kind; i++) {
+		struct proxy_image *image = &p->images[i];
+		const struct manifest *m = &image->now.manifest;
+
+		pthread_mutex_lock(&image->lock);
+		if (m->profile.size && hash_equal(&m->profile.pack, &out->hash)) {
+			kind = PACK;
+			out->image = image;
+			out->profile = m->profile;
+			out->image_size = m->image.size;
+		}
+		pthread_mutex_unlock(&image->lock);
+	}
+	return kind;
 }
 
 /* "3", or "3.KEYNUMBER" */
@@ -80,6 +106,8 @@ static struct route find_route(struct proxy *p, const char *path)
 
 	if (text_starts(path, "/blocks/"))
 		r.kind = block_route(path + 8, &r);
+	else if (text_starts(path, "/packs/"))
+		r.kind = pack_route(p, path + 7, &r);
 	else if (!strcmp(path, "/catalog.json"))
 		r.kind = CATALOGUE;
 	else if (!strcmp(path, "/index.html"))
@@ -170,6 +198,8 @@ static bool make_near(struct proxy *p, const struct route *r, struct content *ou
 	switch (r->kind) {
 	case BLOCK:
 		return block_from_cache(p->cache, &r->hash, out);
+	case PACK:
+		return pack_from_cache(p->cache, &r->profile, out);
 	case NEWEST:
 		return proxy_image_newest(r->image, false, out);
 	case CATALOGUE:
@@ -186,6 +216,9 @@ static void make_far(struct proxy *p, const struct route *r, struct content *out
 	switch (r->kind) {
 	case BLOCK:
 		block_fetch(p->stores, p->store_count, p->cache, &r->hash, out);
+		return;
+	case PACK:
+		pack_fetch(r->image->upstream, p->cache, &r->profile, r->image_size, out);
 		return;
 	case NEWEST:
 		proxy_image_newest(r->image, true, out);
