@@ -236,6 +236,7 @@ int cmd_boot(int argc, char **argv)
 		return cli_usage("boot", "exactly one link is needed");
 	if (mirror_words(b.append, add_mirror, &b))
 		return EXIT_USAGE;
+	image_options_find_cache(&b.image);
 	b.o.link = argv[optind];
 	b.o.image = b.image.o;
 	b.o.record = b.image.record;

@@ -2,9 +2,18 @@
 #include "cli/image_options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/cleanup.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "cache/medium.h"
 #include "cli/cli.h"
+
+#define CACHE_AUTO "auto"
+/* For a program that goes on with a mount of ours: the blocks in that folder may be all that there is. */
+#define FOUND_VARIABLE "INETBOOT_CACHE_FOUND"
 
 void image_options_init(struct image_option_values *v)
 {
@@ -39,7 +48,8 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 
 	switch (code) {
 	case OPT_CACHE:
-		v->o.cache_dir = argument;
+		v->o.cache_found = !strcmp(argument, CACHE_AUTO);
+		v->o.cache_dir = v->o.cache_found ? NULL : argument;
 		return 0;
 	case OPT_CACHE_SIZE:
 		return size_option(command, "cache-size", argument, 1 << 20, &v->o.cache_size);
@@ -83,6 +93,24 @@ int image_option(struct image_option_values *v, const char *command, int code, c
 	}
 }
 
+void image_options_find_cache(struct image_option_values *v)
+{
+	const char *before = getenv(FOUND_VARIABLE);
+	_cleanup_free_ char *dir = NULL;
+	struct err e = ERR_INIT;
+
+	if (!v->o.cache_found || v->o.no_cache)
+		return;
+	v->o.cache_found = before || !medium_find(&dir, &e);
+	if (!v->o.cache_found) {
+		log_warning("--cache " CACHE_AUTO ": %s; going on with the ordinary cache", e.text);
+		return;
+	}
+	snprintf(v->found_cache, sizeof(v->found_cache), "%s", before ? before : dir);
+	v->o.cache_dir = v->found_cache;
+	setenv(FOUND_VARIABLE, v->found_cache, 1);
+}
+
 int image_options_parse(struct image_option_values *v, int argc, char **argv, const struct option *options, const char *help,
 	int operands, const char *needed)
 {
@@ -100,5 +128,8 @@ int image_options_parse(struct image_option_values *v, int argc, char **argv, co
 		if (code && image_option(v, command, code, optarg))
 			return EXIT_USAGE;
 	}
-	return operands < 0 || argc - optind == operands ? -1 : cli_usage(command, "%s", needed);
+	if (operands >= 0 && argc - optind != operands)
+		return cli_usage(command, "%s", needed);
+	image_options_find_cache(v);
+	return -1;
 }

@@ -4,6 +4,7 @@
 #define CLI_IMAGE_OPTIONS_H
 
 #include <getopt.h>
+#include <limits.h>
 
 #include "disk/image.h"
 
@@ -14,6 +15,7 @@ struct image_option_values {
 	const char *mirrors[IMAGE_LISTS_MAX + 1];
 	const char *headers[IMAGE_LISTS_MAX + 1];
 	const char *record;
+	char found_cache[PATH_MAX]; /* what --cache auto stands for */
 };
 
 enum image_option_code {
@@ -52,7 +54,7 @@ enum image_option_code {
 /* For --help. */
 #define IMAGE_OPTIONS_HELP                                                                         \
 	"Where images come from:\n"                                                                \
-	"  --cache DIR          keep fetched blocks here (default: ~/.cache/inetboot)\n"           \
+	"  --cache DIR          keep fetched blocks here (default: ~/.cache/inetboot; auto: a folder knxblock on a stick)\n" \
 	"  --cache-size SIZE    most that the cache may take, e.g. 500M (default: 4G)\n"           \
 	"  --no-cache           keep nothing\n"                                                    \
 	"  --mirror URL         another server with the same store; may be repeated\n"             \
@@ -70,6 +72,11 @@ void image_options_init(struct image_option_values *v);
 
 /* Takes one option. 0; or EXIT_USAGE after having said what is wrong, also for options that nobody knows. */
 int image_option(struct image_option_values *v, const char *command, int code, const char *argument);
+
+/* Replaces `--cache auto` by the folder that it stands for; where there is none, says so, and the default stays. Once for the whole life of
+ * a command, when all options are taken and before the sandbox: all its processes, later workers of a mount and the program that it is
+ * handed over to have the same folder. image_options_parse() does it. */
+void image_options_find_cache(struct image_option_values *v);
 
 /* Parses the command line of a command whose own options are flags (getopt's `flag`): --help, IMAGE_LONG_OPTIONS and those.
  * Returns -1 with optind at the first of exactly `operands` operands (negative: the caller looks; named by `needed`

@@ -29,7 +29,7 @@ static const char help[] =
 	"      --proxy LINK     hand on this image; may be repeated\n"
 	"  -h, --help           show this\n\n"
 	"With --proxy also:\n"
-	"  --cache DIR          keep fetched blocks here (default: ~/.cache/inetboot; auto: a folder knxblock on a medium)\n"
+	"  --cache DIR          keep fetched blocks here (default: ~/.cache/inetboot; auto: a folder knxblock on a stick)\n"
 	"  --cache-size SIZE    most that the cache may take, e.g. 500M (default: 4G)\n"
 	"  --mirror URL         another server with the same stores; may be repeated\n"
 	"  --cacert FILE        trust these certificate authorities for https\n"
@@ -219,6 +219,7 @@ int cmd_serve(int argc, char **argv)
 	}
 	if (argc - optind != !v.link_count)
 		return cli_usage("serve", "one STORE is needed, or --proxy LINK");
+	image_options_find_cache(&v.image);
 	block_signals(&v.until);
 	r = server_open(&server, &v.o, &e);
 	if (!r) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -56,6 +57,14 @@ static int open_origin(struct image *image, const struct image_options *o, const
 char *image_cache_dir(const struct image_options *o, struct err *e)
 {
 	return o->cache_dir ? strdup(o->cache_dir) : file_xdg_dir("XDG_CACHE_HOME", ".cache", e);
+}
+
+void image_check_cache(struct image_options *o)
+{
+	if (!o->cache_found || !access(o->cache_dir, F_OK))
+		return;
+	log_warning("the cache %s is not there any more; going on without", o->cache_dir);
+	o->no_cache = true;
 }
 
 static int open_cache(struct image *image, const struct image_options *o, struct err *e)

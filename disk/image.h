@@ -19,6 +19,7 @@
 
 struct image_options {
 	const char *cache_dir;	/* NULL: $XDG_CACHE_HOME/inetboot */
+	bool cache_found;	/* cache_dir is on a medium that was attached at the start: image_check_cache() */
 	uint64_t cache_size;	/* bytes */
 	bool no_cache;
 	bool insecure;		/* accept a link without a key from anywhere */
@@ -60,6 +61,9 @@ int image_open(struct image **out, const char *link, const struct image_options 
 
 /* The folder of the cache that the options name; allocated, NULL and e set where there is none. */
 char *image_cache_dir(const struct image_options *o, struct err *e);
+
+/* For processes that start later: a medium that was taken away since does without a cache, instead of making its folder elsewhere. */
+void image_check_cache(struct image_options *o);
 
 /* Opens the disk: image->disk. */
 int image_open_disk(struct image *image, struct err *e);

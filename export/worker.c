@@ -183,6 +183,7 @@ static int open_image(struct serving *s, struct err *e)
 			return err_set(e, -ENOMEM, "no memory for an image");
 		o.pin = pin;
 	}
+	image_check_cache(&o);
 	if (w->mount->record)
 		r = trace_open(&o.trace, w->mount->record, w->number > 1, e);
 	if (!r)

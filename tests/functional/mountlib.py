@@ -1,6 +1,6 @@
 """For the tests of readers beside this: badserver.py as a child, mounts, and readers in processes of their own, so that nothing that
 hangs can hang the test."""
-import http.client, select, signal, stat, time, traceback
+import ctypes, http.client, select, signal, stat, time, traceback
 from storelib import *
 
 BADSERVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "badserver.py")
@@ -25,6 +25,13 @@ def need_fuse():
     except OSError as e:
         skip(f"/dev/fuse cannot be used: {e.strerror}")
     need("fusermount3")
+
+
+def own_mounts():
+    """A mount namespace for this process and its children. Before it has threads."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x20000):
+        skip(f"no mount namespace can be made here: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def wait_for(condition, what, seconds=SECONDS):
