@@ -19,9 +19,10 @@
 #include "base/mounts.h"
 #include "base/text.h"
 
-/* fuseblk: any driver by FUSE that has a block device below it. */
+/* fuseblk: any driver by FUSE that has a block device below it. Not msdos: it cuts names off after eight characters, so blocks there would neither
+ * be counted nor evicted. */
 static const char *const types[] = {
-	"vfat", "msdos", "exfat", "fuseblk", "fuse.fusefat", "fuse.exfat", "ext2", "ext3", "ext4"};
+	"vfat", "exfat", "fuseblk", "fuse.fusefat", "fuse.exfat", "ext2", "ext3", "ext4"};
 
 struct medium {
 	char *dir; /* owned */
