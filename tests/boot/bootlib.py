@@ -9,6 +9,7 @@ LIMIT = 240  # seconds for anything that a guest does
 DIR = tempfile.mkdtemp(prefix="boot.", dir="/tmp")
 USER = os.path.join(DIR, "user")
 started = []
+at_end = []  # functions to call before the folder goes
 
 
 def done(status=0):
@@ -16,6 +17,8 @@ def done(status=0):
         if p.poll() is None:
             p.kill()
             p.wait()
+    while at_end:
+        at_end.pop()()
     os.chdir("/")
     shutil.rmtree(DIR, ignore_errors=True)
     sys.exit(status)
@@ -109,13 +112,12 @@ def built_kernel():
 class Machine:
     """inetboot boot, as an ordinary user, with its console on pipes."""
 
-    def __init__(self, link, *args, kernel=None, fds=()):
+    def __init__(self, link, *args, kernel=None, fds=(), stderr=subprocess.STDOUT):
         kernel = kernel or built_kernel()
         more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
         self.report = f"report.{len(started)}"
         self.args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
-        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  pass_fds=fds)
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=fds)
         started.append(self.p)
         self.text = ""
         self.seen = 0
@@ -174,6 +176,13 @@ class Machine:
     def poweroff(self):
         self.type("poweroff\n")
         return self.end()
+
+    def pump(self, seconds):
+        """Takes what the console says within that time, for those who do something else meanwhile."""
+        if select.select([self.p.stdout], [], [], seconds)[0]:
+            piece = os.read(self.p.stdout.fileno(), 65536)
+            check(piece, f"the machine ended: {self.args}:\n{self.text[-3000:]}")
+            self.text += piece.decode(errors="replace")
 
 
 def user_processes():

@@ -16,7 +16,7 @@ def skip(reason):
 at_end = []  # functions to call before the folder goes
 
 
-def done(status=0):
+def clean_up():
     while at_end:
         at_end.pop()()
     # `small` is a file system that one of the tests mounts.
@@ -24,6 +24,10 @@ def done(status=0):
     os.chdir("/")
     subprocess.run(["chmod", "-R", "u+rwX", DIR])
     shutil.rmtree(DIR)
+
+
+def done(status=0):
+    clean_up()
     sys.exit(status)
 
 
