@@ -1,17 +1,8 @@
 """The cable is pulled for a minute while a machine boots: it waits, says so, and goes on to the login and to its end when the cable is back.
 The machine and its disk are in a network namespace, the server is in another one (network/netlib.py)."""
-import os, sys
-
-environment = dict(os.environ)  # images and kernels are kept in the real home
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../network"))
-import netlib  # runs this again in namespaces
-os.environ.clear()
-os.environ.update(environment)
-from bootlib import *
+from insidelib import *
 
 OUTAGE = 60  # seconds: longer than a silent server is waited for, and than it is left alone after that
-at_end.append(netlib.clean_up)
-sys.excepthook = lambda *what: (sys.__excepthook__(*what), done(1))
 setup()
 publish(image("systemd-ext4"), "debian")
 netlib.cable()
