@@ -16,7 +16,7 @@ The seed is printed: it repeats the faults and the reads, if not their order. Th
 import os, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "functional"))
 from mountlib import *
-import argparse, mmap
+import argparse, mmap, re
 
 STUCK = 30       # seconds that a read may take while a good mirror is there
 OVERLAP = 18     # seconds: longer than the program's limit of 15 for a silent server
@@ -480,15 +480,24 @@ class Soak:
     def kill_worker(self):
         """The process that serves one of the mounts; its supervisor starts another one."""
         m = self.rng.choice(self.mounts)[0]
-        workers = children(m.process.pid)
-        if not workers:
+        status = self.status(m)
+        worker = status["worker"]["pid"]
+        try:
+            fd = os.pidfd_open(worker)
+        except ProcessLookupError:  # it ended since: ends() tells whether it may
             return
-        self.statuses.append(self.status(m))  # the next one counts from the beginning
-        fd = os.pidfd_open(workers[0])
-        if workers[0] in children(m.process.pid):  # and no other process by now
+        if worker in children(m.process.pid):  # and no other process by now
+            self.statuses.append(status)  # the next one counts from the beginning
             signal.pidfd_send_signal(fd, signal.SIGKILL)
             self.killed += 1
         os.close(fd)
+
+    def ends(self):
+        """No worker may have ended but those that were killed here: to readers it makes no difference."""
+        ends = [end for m, _ in self.mounts for end in re.findall(r"the process that serves .*?: (.*); starting another one", m.said())]
+        others = [end for end in ends if "killed by signal 9 " not in end]
+        if others or len(ends) > self.killed:
+            self.trouble(f"{len(ends)} workers ended, {self.killed} were killed here: {others}")
 
     def outage(self):
         seconds = self.rng.choice([1, 3, 6])
@@ -527,6 +536,7 @@ class Soak:
         self.statuses += [self.status(m) for m, _ in self.mounts]
         for i in range(3):
             self.mirrors.rules(i, [])
+        self.ends()
         for m, _ in self.mounts:
             check_all(m.disk, self.image)
             m.end()  # fails for a leak, too
