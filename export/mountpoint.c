@@ -108,7 +108,8 @@ static int mount_at(const char *dir, bool allow_other, struct err *e)
 	snprintf(options, sizeof(options), "ro,fsname=inetboot,subtype=inetboot%s", allow_other ? ",allow_other" : "");
 	session = fuse_session_new(&args, &none, sizeof(none), NULL);
 	fuse_opt_free_args(&args);
-	if (session && !fuse_session_mount(session, dir))
+	/* Where libfuse (3.14) has no memory it may report success, and standard input as the device. */
+	if (session && !fuse_session_mount(session, dir) && fuse_session_fd(session) > STDERR_FILENO)
 		device = fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 3);
 	if (session)
 		fuse_session_destroy(session);
