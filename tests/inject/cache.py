@@ -86,14 +86,17 @@ def use_mount(fault):
     runs.append(fault)
     m = Mount(link, wait=False, environment=fault.environment())
     try:
-        wait_for(lambda: m.process.poll() is not None or is_fuse(m.dir), "the mount", RUN_SECONDS)
+        wait_for(lambda: m.process.poll() is not None or is_fuse(m.dir), f"{fault}: the mount", RUN_SECONDS)
         came = m.process.poll() is None
         if came:
             wrong = Child(read_parts, m.disk, fault.kind in MAY_FAIL and fault.n).result(RUN_SECONDS, f"{fault}: a reader: {m.said()}")
-            check(not wrong or m.process.poll() is not None, f"{fault}: {wrong}: {m.said()}")
+            # The first process that serves may fail as soon as it is mounted.
+            gone = fault.kind in MAY_FAIL and wrong.startswith("FileNotFoundError") and not is_fuse(m.dir)
+            check(not wrong or gone or m.process.poll() is not None, f"{fault}: {wrong}: {m.said()}")
             wrong = Child(lambda: m.status() and None).result(RUN_SECONDS, f"{fault}: a reader of the status")
             check(not wrong or fault.kind in MAY_FAIL, f"{fault}: the status: {wrong}")
-            m.process.send_signal(signal.SIGTERM)
+            if not gone:
+                m.process.send_signal(signal.SIGTERM)
         try:
             status = m.process.wait(RUN_SECONDS)
         except subprocess.TimeoutExpired:
