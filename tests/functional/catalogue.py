@@ -4,7 +4,8 @@
 Each line is tried on the manifest (m), on an index node (n) and on chunks (c), as the line says; alone, and with a good mirror beside it.
 With the mirror a reader gets the right bytes and no error, and what was bad is counted. Alone it depends on what the fault means:
 
-	GONE	no answer: the reader waits, the log says why, the status is there, and when the server is mended the bytes come
+	GONE	no answer, or none of the server's: the reader waits, the log says why, the status is there, and when the server is mended the
+		bytes come
 	WRONG	an answer that cannot be right, or a no: a clear error, not remembered: when the server is mended, the next read works
 	FINE	odd, but right: it goes unnoticed
 
@@ -57,7 +58,7 @@ row("flip",                         "mnc", WRONG, "",                 "cvmfs#171
 row("flip at=0",                    "nc",  WRONG, "",                 "desync#37: a bad chunk in a store is bad for ever")
 row("zeros",                        "mnc", WRONG, "",                 "cvmfs#3268: a full disk of a server made zeros", manifest="signed")
 row("empty",                        "mnc", WRONG, "",                 "netboot.xyz#1590: an empty reply ends the boot", manifest="")
-row("login",                        "mnc", WRONG, "",                 "nydus#44: an HTML page of squid is taken for the image", manifest="")
+row("login",                        "mnc", GONE,  "want a login",     "nydus#44: an HTML page of squid is taken for the image")
 row("inject",                       "mnc", WRONG, "",                 "apt behind portals: HTML added to what passes", manifest="")
 row("inject where=front",           "mnc", WRONG, "",                 "the same, in front", manifest="")
 row("wronglength",                  "mnc", WRONG, "",                 "httpdirfs#190: a file that ends early is taken for the whole", manifest="")
@@ -455,10 +456,11 @@ def cache_rot_offline(s):
     m = s.mount(server.url, cache="offline.cache")
     for path in all_blocks("offline.cache"):
         flip_file(path)
-    server.gone(4)
+    server.gone()
     reader = Child(outcome, m.disk)
     wait_for(lambda: m.status()["network"]["gone"] > 0, "the status to say that the network is gone")
     check(not reader.ended(0), "it does not wait")
+    server.back()
     wrong = reader.result(LIMIT)
     check(not wrong, wrong)
     good_end(m)
@@ -479,6 +481,22 @@ def new_version(s):
     os.close(fd)
     server.control("POST", {"clear": True})
     good_end(s.mount(server.url), content("new"))
+
+
+@scene
+def portal(s):
+    """A network that wants a login in the middle. Who set a limit for waiting gets an error in time, which says what it looks like, and after the
+    login the next read works. apt behind portals: pages are taken for data"""
+    server = s.server()
+    m = s.mount(server.url, "--net-timeout", "3")
+    server.control("POST", {"rules": ["* login"]})
+    wrong = Child(outcome, m.disk).result(LIMIT)
+    check(wrong.startswith("EIO"), f"no error, but: {wrong}")
+    error = m.status()["last_error"]
+    check("no good answer within 3.0 s" in error and "want a login" in error, f"not said: {error}")
+    check(error in m.said() and "trying again for 3.0 s" in m.said(), f"not in the log: {m.said()}")
+    server.control("POST", {"clear": True})
+    good_end(m)
 
 
 @scene
