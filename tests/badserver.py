@@ -3,7 +3,8 @@
 
     badserver.py DIR [--port N] [--bind ADDRESS] [--cert FILE --key FILE] [--proxy] [--no-log] [--rule RULE]...
 
-Prints its port on stdout when it listens. Ends on SIGTERM, and when its standard input closes, so that it never outlives a test.
+Prints its port on stdout when it listens. Ends on SIGTERM, and when its standard input closes, so that it never outlives a test. A line there ends
+`gone` at once.
 
 RULE: 'PATHGLOB KIND [NAME=VALUE]... [after=N] [every=N] [count=N]'. Of the requests for paths that match, the first `after`
 are left alone, then every `every`th is hit, at most `count` times. The first rule that hits decides. Kinds:
@@ -152,6 +153,7 @@ class Server:
         self.now, self.most = 0, 0
         self.start = time.monotonic()
         self.changed = self.away = False
+        self.back = threading.Event()  # ends `gone` early
         self.tls = None
         if options.cert:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -198,7 +200,7 @@ class Server:
         old.close()
         for s in sockets:
             reset(s)
-        time.sleep(seconds)
+        self.back.wait(seconds)
         self.away = False
         self.listener = self.listen()
 
@@ -369,6 +371,7 @@ class Server:
         if request.method == "POST":
             orders = json.loads(request.body)
             rules = [Rule(text) for text in orders.get("rules", [])]
+            self.back.clear()
             with self.lock:
                 if orders.get("forget"):
                     self.log, self.most, self.connections = [], self.now, 0
@@ -654,9 +657,9 @@ def leave(*_):
     os._exit(0)
 
 
-def end_with_stdin():
+def listen_to_stdin(server):
     while os.read(0, 4096):
-        pass
+        server.back.set()
     leave()
 
 
@@ -675,7 +678,7 @@ def main():
     signal.signal(signal.SIGINT, leave)
     threading.Thread(target=server.accept_for_ever, daemon=True).start()
     print(server.port, flush=True)
-    end_with_stdin()
+    listen_to_stdin(server)
 
 
 if __name__ == "__main__":

@@ -83,14 +83,15 @@ for pid in everybody:
 # All away: the status says so, and why. Then all is well again.
 for server in (a, b, c):
     server.rules()
-    server.gone(4)
+    server.gone()
+os.posix_fadvise(os.open(m.disk, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
 child = Child(read_randomly, m.disk, data, 77, 60)
-try:
-    os.posix_fadvise(os.open(m.disk, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
-    wait_for(lambda: m.status()["network"]["reason"], "the reason why nobody answers")
-    check("no answer for" in run("status", m.dir), "status does not tell that the network is gone")
-finally:
-    wrong = child.result()
+wait_for(lambda: m.status()["network"]["reason"], "the reason why nobody answers")
+check("no answer for" in run("status", m.dir), "status does not tell that the network is gone")
+check(not child.ended(0), "a reader did not wait")
+for server in (a, b, c):
+    server.back()
+wrong = child.result()
 check(not wrong, wrong)
 wait_for(lambda: not m.status()["network"]["gone"], "an end of the waiting")
 check(m.said().count("waiting for it to return") == 1 == m.said().count("answers again"), f"trouble is told once: {m.said()}")

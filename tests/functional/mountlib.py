@@ -72,8 +72,13 @@ class Server:
         """These instead of those before, and an empty log."""
         self.control("POST", {"rules": rules, "clear": True, "forget": True})
 
-    def gone(self, seconds):
+    def gone(self, seconds=600):
+        """For so long, or until back()."""
         self.control("POST", {"gone": seconds})
+
+    def back(self):
+        self.process.stdin.write(b"back\n")
+        self.process.stdin.flush()
 
     def log(self, under=""):
         return self.control("GET", query=f"?under={under}")
