@@ -6,7 +6,7 @@ from netlib import *
 
 need_fuse()
 key = make_key()
-make_image("image", 4_000_000, 1, holes=False)
+make_image("image", Reader.SIZE, 1, holes=False)
 data = content("image")
 publish("image", store="www")
 cable()
@@ -22,9 +22,10 @@ def cut_and_mend(name, cut, mend, back_in=30):
     """The cable is cut while a reader is busy."""
     server.rules("/blocks/* delay ms=100")
     m = Mount(link, dir=name, cache=None)
-    reader = Child(read_all, m.disk, data)
+    reader = Reader(m.disk, data)
     wait_for(lambda: len(server.log()["requests"]) > 10, "a few requests")
     cut()
+    reader.go_on()
     wait_for(lambda: log_lines(m, "trouble"), f"{name}: the word that the server is away")
     wait_for(lambda: gone(m), f"{name}: the status that tells that it is away", 5)
     reason = m.status()["mirrors"][0]["last_error"]
@@ -49,11 +50,12 @@ cut_and_mend("no-way-there", lambda: ip("route", "add", "unreachable", SERVER), 
 # Another address of our own in the middle, as after a change of the network: reads go on within seconds.
 server.rules("/blocks/* delay ms=100")
 m = Mount(link, dir="roaming", cache=None)
-reader = Child(read_all, m.disk, data)
+reader = Reader(m.disk, data)
 wait_for(lambda: len(server.log()["requests"]) > 10, "a few requests")
 ip("address", "add", "10.77.0.9/24", "dev", "near")
 ip("address", "del", f"{CLIENT}/24", "dev", "near")
 ip("address", "add", "10.77.0.9/24", "dev", "near")  # the kernel may have taken it away with the first one of the subnet
+reader.go_on()
 start = time.monotonic()
 wrong = reader.result(40, "a reader on another address")
 check(not wrong, f"roaming: {wrong}: {m.said()}")

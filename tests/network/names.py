@@ -5,7 +5,7 @@ from netlib import *
 
 need_fuse()
 key = make_key()
-make_image("image", 3_000_000, 1, holes=False)
+make_image("image", Reader.SIZE, 1, holes=False)
 data = content("image")
 publish("image", store="www")
 cable()
@@ -36,9 +36,10 @@ check("image" in run("info", "--no-cache", link), "a good resolver is not used")
 # In the middle: connections that are there go on; new ones wait for the resolver.
 server.rules("/blocks/* delay ms=50")
 m = Mount(link, dir="resolver", cache=None)
-reader = Child(read_all, m.disk, data)
+reader = Reader(m.disk, data)
 wait_for(lambda: len(server.log()["requests"]) > 5, "a few requests")
 names.mode = "silent"
+reader.go_on()
 wrong = reader.result(30, "a reader while the resolver is dead")
 check(not wrong, f"{wrong}: {m.said()}")
 m.end()
@@ -58,12 +59,13 @@ m.end()
 # Another address behind the name, in the middle. The name server keeps its own.
 server.rules("/blocks/* delay ms=100")
 m = Mount(link, dir="moved", cache=None)
-reader = Child(read_all, m.disk, data)
+reader = Reader(m.disk, data)
 wait_for(lambda: len(server.log()["requests"]) > 5, "a few requests")
 far.address(add="10.77.0.3")
 names.addresses["store"] = ["10.77.0.3"]
 far.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/far/promote_secondaries")
 far.ip("address", "del", f"{SERVER}/24", "dev", "far")  # whoever asks there gets no answer
+reader.go_on()
 start = time.monotonic()
 wrong = reader.result(90, "a reader whose server moved")
 check(not wrong, f"moved: {wrong}: {m.said()}")
@@ -77,9 +79,10 @@ names.addresses["store"] = [SERVER]
 def logged_out(what, url, data):
     server.rules("/blocks/* delay ms=100", "*.img delay ms=100")
     m = Mount(url, "--insecure", dir=what, cache=None)
-    reader = Child(read_all, m.disk, data)
+    reader = Reader(m.disk, data)
     wait_for(lambda: len(server.log()["requests"]) > 5, "a few requests")
     server.rules("* login")
+    reader.go_on()
     wait_for(lambda: log_lines(m, "trouble"), f"{what}: the word that something is wrong")
     check("login" in log_lines(m, "trouble")[0] and m.status()["network"]["gone"], f"{what}: not told: {m.said()} {m.status()}")
     check(not reader.ended(3), f"{what}: the reader did not wait: {m.said()}")

@@ -163,6 +163,34 @@ class FarServer(Server):
         return out[0]
 
 
+class Reader(Child):
+    """Reads the first bytes of a disk, and the last ones when it is let through: too far behind to have been read ahead. So it meets for sure what
+    happens in between, however fast it is."""
+
+    FIRST, LAST = 2_000_000, 1_000_000
+    SIZE = FIRST + (8 << 20) + 2 * LAST  # of a disk, at least: disk/readahead.h
+
+    def __init__(self, path, data):
+        check(len(data) >= self.SIZE, f"{len(data)} bytes are too few")
+        self.hold, self.gate = os.pipe()
+        super().__init__(self.read, path, data)
+
+    def read(self, path, data):
+        with open(path, "rb", buffering=0) as f:
+            for begin, end in (0, self.FIRST), (len(data) - self.LAST, len(data)):
+                f.seek(begin)
+                while begin < end:
+                    got = f.read(min(1 << 20, end - begin))
+                    if not got or got != data[begin:begin + len(got)]:
+                        return f"wrong bytes at {begin}, or none"
+                    begin += len(got)
+                if end < len(data):
+                    os.read(self.hold, 1)
+
+    def go_on(self):
+        os.write(self.gate, b"x")
+
+
 class Names:
     """A name server over there, for A records; what else is asked for has no answer. `mode`: good, silent, servfail, nxdomain; the names
     silent.test and so on always get that."""
