@@ -78,7 +78,7 @@ static int open_or_make(struct store *s, const char *path, struct err *e)
 		r = open_folder(s, path, e);
 	if (r < 0 || has_blocks(s))
 		return r;
-	if (!is_empty(s->fd))
+	if (!is_empty(s->fd) && !has_blocks(s)) /* another publisher may have made it just now */
 		return err_set(e, -EEXIST,
 			"%s is no store, and holds other files: name a new folder", path);
 	if (mkdirat(s->fd, "blocks", 0777) < 0 && errno != EEXIST)
