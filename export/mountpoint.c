@@ -15,6 +15,9 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -86,14 +89,20 @@ static int check(const char *dir, struct err *e)
 	return 0;
 }
 
-#ifdef __SANITIZE_ADDRESS__
 /* libfuse frees its copy of the folder's name only when it unmounts. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+static int session_mount(struct fuse_session *session, const char *dir)
 {
-	return "leak:fuse_session_mount\n";
-}
+	int r;
+
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_disable();
 #endif
+	r = fuse_session_mount(session, dir);
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_enable();
+#endif
+	return r;
+}
 
 /* A session just for this: it brings what libfuse knows about options and fusermount3. The mount does not go with it. */
 static int mount_at(const char *dir, bool allow_other, struct err *e)
@@ -109,7 +118,7 @@ static int mount_at(const char *dir, bool allow_other, struct err *e)
 	session = fuse_session_new(&args, &none, sizeof(none), NULL);
 	fuse_opt_free_args(&args);
 	/* Where libfuse (3.14) has no memory it may report success, and standard input as the device. */
-	if (session && !fuse_session_mount(session, dir) && fuse_session_fd(session) > STDERR_FILENO)
+	if (session && !session_mount(session, dir) && fuse_session_fd(session) > STDERR_FILENO)
 		device = fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 3);
 	if (session)
 		fuse_session_destroy(session);
