@@ -2,7 +2,7 @@
  *
  *	INJECT="KIND N ERRNO STICKY"	the N-th call of this kind fails with ERRNO (a number); N 0: calls are only counted.
  *					STICKY 1: so do all that follow
- *	INJECT_STATE=FILE		64 bytes of zeros before the run, struct state behind it: shared by all processes of
+ *	INJECT_STATE=FILE		zeros before the run, struct state behind it: shared by all processes of
  *					the run, so that calls are counted per tree of processes
  *	INJECT_PROGRAM=PATH		only this program is hit, not what it starts
  *	INJECT_FROM=NAME		only calls from the shared object whose path has NAME in it; default: the main program
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #define RANGES_MAX 8
-#define STATE_SIZE 64
+#define SITES_MAX 8192 /* calls whose origin is noted */
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -45,6 +45,7 @@ struct state {
 	_Atomic uint64_t failed;
 	uint64_t address;       /* of the first that failed, in its object */
 	uint64_t loaded;        /* 1: this library was at work */
+	uint64_t sites[SITES_MAX]; /* where the calls came from, if none is to fail */
 };
 
 static struct state *state;
@@ -99,7 +100,7 @@ __attribute__((constructor)) static void begin(void)
 			wanted = k;
 	dl_iterate_phdr(add_object, getenv("INJECT_FROM"));
 	n = open(file, O_RDWR | O_CLOEXEC);
-	memory = mmap(NULL, STATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, n, 0);
+	memory = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_SHARED, n, 0);
 	if (memory == MAP_FAILED || !wanted || !range_count) {
 		fprintf(stderr, "inject: cannot do %s with %s\n", order, file);
 		abort();
@@ -121,6 +122,8 @@ static bool hit(enum kind kind, void *return_address)
 		if (from < ranges[i].start || from >= ranges[i].end)
 			continue;
 		number = atomic_fetch_add(&state->calls, 1) + 1;
+		if (!at && number <= SITES_MAX)
+			state->sites[number - 1] = from - ranges[i].base;
 		if (!at || (number != at && !(sticky && number > at)))
 			return false;
 		if (!atomic_fetch_add(&state->failed, 1))

@@ -1,5 +1,5 @@
 """For the fault injection beside this: runs of inetboot in which one call fails (inject.c), each with a time limit, and the judgement of
-how it ended. Arguments of a test: the program, inject.so, and `all` to hit every call instead of a spread of each kind's."""
+how it ended. Arguments of a test: the program, inject.so, and `all` to hit every call instead of a few from each place in the code."""
 import ctypes, ctypes.util, errno, os, struct, sys
 INJECT = os.path.abspath(sys.argv[2])  # before storelib changes to a folder of its own
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../functional"))
@@ -7,7 +7,8 @@ import storelib
 from mountlib import *
 
 ALL = "all" in sys.argv[3:]
-MOST = 60  # runs for one kind of one command
+MOST = 24  # runs for one kind of one command, or as many as there are places in the code that make such calls
+SITES_MAX = 8192  # of inject.c
 RUN_SECONDS = 60
 # What fails how. Once, and from then on: a full disk stays full.
 KINDS = [("memory", errno.ENOMEM, False), ("write", errno.ENOSPC, True), ("write", errno.EIO, False), ("short", 0, False), ("sync", errno.EIO, False),
@@ -37,7 +38,7 @@ class Fault:
     def __init__(self, kind, n, code, sticky, source=None):
         self.kind, self.n, self.code, self.sticky, self.source = kind, n, code, sticky, source
         with open("state", "wb") as f:
-            f.write(bytes(64))
+            f.truncate(32 + 8 * SITES_MAX)
 
     def environment(self):
         more = {"INJECT_FROM": self.source} if self.source else {}
@@ -50,6 +51,10 @@ class Fault:
 
     def loaded(self):
         return content("state")[24] == 1
+
+    def sites(self):
+        """Where in the code each call came from, as far as that was noted."""
+        return struct.unpack_from(f"{min(self.state()[0], SITES_MAX)}Q", content("state"), 32)
 
     def __str__(self):
         calls, failed, address = self.state()
@@ -81,12 +86,24 @@ def attempt(fault, *args):
     return status == 0
 
 
-def spread(calls):
-    """Which of so many calls are hit: the first ones, and the others evenly."""
+def evenly(numbers, count):
+    """So many of them: the first one, the last one, and those in between evenly."""
+    if count >= len(numbers):
+        return numbers
+    return [numbers[i * (len(numbers) - 1) // max(count - 1, 1)] for i in range(count)]
+
+
+def spread(calls, sites):
+    """Which of so many calls are hit: each place in the code that makes them in turn, until it is enough."""
     if ALL or calls <= MOST:
         return range(1, calls + 1)
-    first = MOST // 2
-    return sorted({*range(1, first + 1), *(first + (calls - first) * i // (MOST - first) for i in range(1, MOST - first + 1))})
+    of = {}
+    for number, site in enumerate(sites, 1):
+        of.setdefault(site, []).append(number)
+    each = 1
+    while sum(min(each + 1, len(numbers)) for numbers in of.values()) <= MOST:
+        each += 1
+    return sorted(number for numbers in of.values() for number in evenly(numbers, each))
 
 
 def each_fault(before, one_run, after, kinds=KINDS, sources=()):
@@ -99,7 +116,7 @@ def each_fault(before, one_run, after, kinds=KINDS, sources=()):
         calls = fault.state()[0]
         check(fault.loaded(), f"{INJECT} was not preloaded")
         after(fault, True)
-        for n in spread(calls):
+        for n in spread(calls, fault.sites()):
             before()
             fault = Fault(kind, n, code, sticky, source)
             try:
