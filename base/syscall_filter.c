@@ -184,10 +184,11 @@ static void fill(struct filter *f, bool network, bool serve)
 	add_all(f, SANITIZED ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly));
 #if SANITIZED
 	add_all(f, SCMP_ACT_ALLOW, for_sanitizers, COUNT(for_sanitizers));
-#else
-	allow_memory(f);
-	allow_self(f);
 #endif
+	if (!SANITIZED) {
+		allow_memory(f);
+		allow_self(f);
+	}
 	allow_sending(f);
 	allow_descriptors(f);
 	if (network)
