@@ -124,7 +124,8 @@ def mounted_cleanly(fault, succeeded):
 
 
 run("pull", "--cache", "pulled", link)
-each_fault(empty_cache, pull, pulled_cleanly, sources=["libjansson", "libcurl", "libcrypto", "libzstd"])
+# Not libcrypto: version 3.0 crashes in its own initialisation, when it looks for its algorithms.
+each_fault(empty_cache, pull, pulled_cleanly, sources=["libjansson", "libcurl", "libzstd"])
 each_fault(rotten_cache, pull, pulled, kinds=[k for k in KINDS if k[0] in ("memory", "read")])
 each_fault(empty_cache, use_mount, mounted_cleanly, sources=["libjansson", "libcurl", "libzstd", "libfuse3"])
 each_fault(rotten_cache, use_mount, mounted, kinds=[k for k in KINDS if k[0] in ("memory", "read", "write", "rename")])
