@@ -119,6 +119,16 @@ int disk_read(struct disk *d, void *buf, size_t len, uint64_t offset, struct err
 	return r;
 }
 
+void disk_prefetch(struct disk *d, uint64_t offset, uint64_t len)
+{
+	source_prefetch(d->source, offset, len);
+}
+
+int disk_extent(struct disk *d, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+{
+	return source_extent(d->source, offset, len, out, e);
+}
+
 void disk_status(struct disk *d, json_t *out)
 {
 	pthread_mutex_lock(&d->lock);

@@ -17,6 +17,10 @@ uint64_t disk_size(const struct disk *d); /* bytes */
 /* Reads exactly len bytes; as source_read(). */
 int disk_read(struct disk *d, void *buf, size_t len, uint64_t offset, struct err *e);
 
+/* Hints and holes past the readahead and the statistics; as source_prefetch() and source_extent(). */
+void disk_prefetch(struct disk *d, uint64_t offset, uint64_t len);
+int disk_extent(struct disk *d, uint64_t offset, uint64_t len, struct extent *out, struct err *e);
+
 /* Adds "reads", "read_bytes", "readahead_bytes", "read_errors", "last_error" and what the source tells. */
 void disk_status(struct disk *d, json_t *out);
 /* Running and later reads fail soon: before an exporter ends. */

@@ -1,6 +1,7 @@
 /* A local file or block device as a source. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,30 @@ static void file_source_prefetch(struct source *s, uint64_t offset, uint64_t len
 	posix_fadvise(((struct file_source *)s)->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
 }
 
+/* A file that became shorter has no hole there: reading it has to fail. */
+static bool has_whole_size(struct source *s)
+{
+	struct stat st;
+
+	return !fstat(((struct file_source *)s)->fd, &st) && (uint64_t)st.st_size >= s->size;
+}
+
+static int file_source_extent(struct source *s, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+{
+	int fd = ((struct file_source *)s)->fd;
+	off_t from = (off_t)offset, data = lseek(fd, from, SEEK_DATA), end;
+
+	if (data < 0) { /* none behind it; or the file system, or the device, does not tell */
+		out->hole = errno == ENXIO && has_whole_size(s);
+		return 0;
+	}
+	out->hole = data > from;
+	end = out->hole ? data : lseek(fd, from, SEEK_HOLE);
+	if (end > from && (uint64_t)(end - from) < len)
+		out->len = (uint64_t)(end - from);
+	return 0;
+}
+
 static void file_source_close(struct source *s)
 {
 	close(((struct file_source *)s)->fd);
@@ -37,6 +62,7 @@ static const struct source_ops file_ops = {
 	.name = "file",
 	.read = file_source_read,
 	.prefetch = file_source_prefetch,
+	.extent = file_source_extent,
 	.close = file_source_close,
 };
 

@@ -21,6 +21,15 @@ void source_prefetch(struct source *s, uint64_t offset, uint64_t len)
 		s->ops->prefetch(s, offset, len);
 }
 
+int source_extent(struct source *s, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+{
+	if (!len || offset > s->size || len > s->size - offset)
+		return err_set(e, -EINVAL, "%llu bytes at %llu are no part of the disk of %llu bytes", (unsigned long long)len,
+			(unsigned long long)offset, (unsigned long long)s->size);
+	*out = (struct extent){.len = len};
+	return s->ops->extent ? s->ops->extent(s, offset, len, out, e) : 0;
+}
+
 void source_status(struct source *s, json_t *out)
 {
 	json_object_set_new(out, "source", json_string(s->ops->name));

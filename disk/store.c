@@ -162,6 +162,28 @@ static void store_prefetch(struct source *source, uint64_t offset, uint64_t len)
 	}
 }
 
+/* What one leaf tells, by entries of the same kind that follow each other. */
+static int store_extent(struct source *source, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+{
+	struct store_source *s = (struct store_source *)source;
+	struct node leaf;
+	uint64_t start;
+	uint32_t i;
+	int r = find_leaf(s->blocks, &s->tree, offset, &leaf, &start, e);
+
+	if (r < 0)
+		return r;
+	i = node_find(&leaf, offset - start);
+	out->hole = hash_is_hole(&leaf.hashes[i]);
+	while (i < leaf.count && hash_is_hole(&leaf.hashes[i]) == out->hole && leaf.starts[i] < offset - start + len)
+		i++;
+	out->len = leaf.starts[i] - (offset - start);
+	if (out->len > len)
+		out->len = len;
+	blocks_put_node(s->blocks, &leaf);
+	return 0;
+}
+
 static void store_status(struct source *source, json_t *out)
 {
 	blocks_status(((struct store_source *)source)->blocks, out);
@@ -181,6 +203,7 @@ static const struct source_ops store_ops = {
 	.name = "store",
 	.read = store_read,
 	.prefetch = store_prefetch,
+	.extent = store_extent,
 	.status = store_status,
 	.cancel = store_cancel,
 	.close = store_close,

@@ -293,6 +293,64 @@ static void a_walk_visits_every_chunk_in_order(void **state)
 	tear_down(&s);
 }
 
+/* Goes through all of a source by extents of at most `most` bytes; holes are zeros in data, and what stands in `at` (count of
+ * them, ascending) is none. Returns the bytes of holes. */
+static uint64_t walk_extents(struct source *s, const uint8_t *data, uint64_t most, const uint64_t *at, size_t count)
+{
+	struct extent x;
+	uint64_t holes = 0;
+	struct err e = ERR_INIT;
+
+	for (uint64_t offset = 0; offset < s->size; offset += x.len) {
+		uint64_t len = s->size - offset < most ? s->size - offset : most;
+
+		if (source_extent(s, offset, len, &x, &e) < 0)
+			fail_msg("%s", e.text);
+		assert_in_range(x.len, 1, len);
+		for (; count && *at < offset + x.len; at++, count--)
+			assert_false(x.hole);
+		if (x.hole)
+			assert_true(file_all_zero(data + offset, x.len));
+		holes += x.hole ? x.len : 0;
+	}
+	return holes;
+}
+
+static void holes_of_a_store_are_told_without_its_chunks(void **state)
+{
+	struct random random = random_start(31);
+	struct made_image image;
+	struct source *source;
+	struct blocks *blocks;
+	struct cache *store;
+	struct extent x;
+	uint64_t holes;
+	char dir[64], path[256];
+
+	folder_make(dir);
+	made_image(&image, dir, &random, 3 * MIB, 900);
+	assert_true(image.tree.depth > 1);
+	for (size_t i = 0; i < image.count; i++) {
+		made_path(dir, &image.chunks[i], path);
+		unlink(path); /* one may stand twice */
+	}
+	store = open_cache(dir, true);
+	blocks = open_blocks(store, NULL, NULL, 8 * MIB);
+	assert_int_equal(store_source_open(&source, blocks, &image.tree, NULL), 0);
+	holes = walk_extents(source, image.data, UINT64_MAX, image.at, image.count);
+	assert_true(holes > 0 && holes < image.size);
+	for (uint64_t most = 1000; most < 300000; most = 3 * most + 1)
+		assert_int_equal(walk_extents(source, image.data, most, image.at, image.count), holes);
+	assert_int_equal(source_extent(source, image.size, 1, &x, NULL), -EINVAL);
+	assert_int_equal(source_extent(source, 0, 0, &x, NULL), -EINVAL);
+	assert_int_equal(source_extent(source, 1, image.size, &x, NULL), -EINVAL);
+	source_close(source);
+	blocks_close(blocks);
+	cache_close(store);
+	folder_remove(dir);
+	made_image_free(&image);
+}
+
 static void write_file(const char *path, const void *data, size_t len)
 {
 	assert_int_equal(file_save(AT_FDCWD, path, data, len, 0, NULL), 0);
@@ -548,6 +606,7 @@ static void a_huge_hole_is_only_zeros(void **state)
 	struct cache *store;
 	struct tree tree = {.depth = 1, .size = (1ULL << 49) + 1000};
 	char dir[64], data[1000];
+	struct extent extent;
 
 	folder_make(dir);
 	memset(data, 'x', sizeof(data));
@@ -560,6 +619,10 @@ static void a_huge_hole_is_only_zeros(void **state)
 	assert_memory_equal(buf, zeros, 1000);
 	assert_memory_equal(buf + 1000, data, 1000);
 	source_prefetch(source, 0, UINT64_MAX);
+	assert_int_equal(source_extent(source, 5, (1ULL << 49) + 995, &extent, NULL), 0);
+	assert_true(extent.hole && extent.len == (1ULL << 49) - 5);
+	assert_int_equal(source_extent(source, 1ULL << 49, 1000, &extent, NULL), 0);
+	assert_true(!extent.hole && extent.len == 1000);
 	source_close(source);
 	blocks_close(blocks);
 	cache_close(store);
@@ -590,6 +653,34 @@ static void a_local_file_equals_itself(void **state)
 	}
 	assert_int_equal(number_in(disk, NULL, "read_errors"), 1);
 	disk_close(disk);
+	free(data);
+}
+
+static void holes_of_a_local_file_are_told(void **state)
+{
+	enum { DATA_AT = 2 * MIB, DATA_LEN = 64 * KIB, SIZE = 8 * MIB };
+	const uint64_t at = DATA_AT;
+	uint8_t *data = calloc(1, SIZE);
+	struct source *source;
+	struct extent x;
+	char path[128];
+	bool tells;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/sparse", server.dir);
+	memset(data + DATA_AT, 'x', DATA_LEN);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	assert_int_equal(file_pwrite(fd, data + DATA_AT, DATA_LEN, DATA_AT), 0);
+	tells = lseek(fd, 0, SEEK_HOLE) == 0;
+	assert_int_equal(file_source_open(&source, path, NULL, NULL), 0);
+	assert_int_equal(walk_extents(source, data, UINT64_MAX, &at, 1), tells ? SIZE - DATA_LEN : 0);
+	assert_int_equal(walk_extents(source, data, 100000, &at, 1), tells ? SIZE - DATA_LEN : 0);
+	assert_int_equal(ftruncate(fd, MIB), 0); /* what is gone is no hole */
+	assert_int_equal(source_extent(source, 4 * MIB, MIB, &x, NULL), 0);
+	assert_false(x.hole);
+	source_close(source);
+	close(fd);
 	free(data);
 }
 
@@ -787,6 +878,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stores_disk_equals_the_image),
 		cmocka_unit_test(a_walk_visits_every_chunk_in_order),
+		cmocka_unit_test(holes_of_a_store_are_told_without_its_chunks),
 		cmocka_unit_test(a_bad_block_is_an_error_that_names_it),
 		cmocka_unit_test(a_bad_index_node_is_an_error_that_names_it),
 		cmocka_unit_test(a_bad_cache_entry_is_dropped_and_fetched_again),
@@ -796,6 +888,7 @@ int main(void)
 		cmocka_unit_test(a_chunk_of_another_length_is_refused),
 		cmocka_unit_test(a_huge_hole_is_only_zeros),
 		cmocka_unit_test(a_local_file_equals_itself),
+		cmocka_unit_test(holes_of_a_local_file_are_told),
 		cmocka_unit_test(what_is_no_file_is_refused),
 		cmocka_unit_test(a_file_on_a_server_equals_itself),
 		cmocka_unit_test(a_file_that_changes_is_never_a_mixture),
