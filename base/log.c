@@ -32,6 +32,12 @@ void log_setup(enum log_level most, enum log_form form)
 	log_form = form;
 }
 
+void log_settings(enum log_level *most, enum log_form *form)
+{
+	*most = most_level;
+	*form = log_form;
+}
+
 /* May a line be written without waiting for ever? */
 static bool can_write(void)
 {

@@ -11,6 +11,8 @@ enum log_form { LOG_PLAIN, LOG_JSON }; /* JSON: one object a line, {"time","leve
 
 /* Default: LOG_INFO, LOG_PLAIN. Call before threads start. */
 void log_setup(enum log_level most, enum log_form form);
+/* What it was told. */
+void log_settings(enum log_level *most, enum log_form *form);
 
 /* A message is one line: it is made fit for a terminal as text_clean() says. Where nobody reads stderr it is dropped after a second, so that
  * what waits for the caller does not wait for a reader of messages. */

@@ -16,6 +16,7 @@ int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_mirrors(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
+int cmd_nbd(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_pull(int argc, char **argv);

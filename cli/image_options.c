@@ -31,6 +31,8 @@ int image_options_parse(struct image_option_values *v, int argc, char **argv, co
 		if (code && image_option(v, command, code, optarg))
 			return EXIT_USAGE;
 	}
+	if (operands >= 0 && argc - optind != operands)
+		return cli_usage(command, "%s", needed);
 	image_options_find_cache(v);
-	return operands < 0 || argc - optind == operands ? -1 : cli_usage(command, "%s", needed);
+	return -1;
 }

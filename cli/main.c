@@ -23,6 +23,7 @@ static const struct command {
 	{"info", cmd_info, "show what an image is"},
 	{"ls", cmd_ls, "list the images of a store"},
 	{"mount", cmd_mount, "show an image's virtual disk as a file"},
+	{"nbd", cmd_nbd, "serve an image's virtual disk by NBD, for qemu and others"},
 	{"status", cmd_status, "show what the images that are mounted here do, and how their mirrors are"},
 	{"mirrors", cmd_mirrors, "measure the servers that an image comes from"},
 	{"pull", cmd_pull, "fetch a whole image into the cache, for use offline"},

@@ -32,14 +32,13 @@ static char *if_there(char *path)
 
 char *resource_path(const char *name, struct err *e)
 {
+	static const char *const built[] = {"guest", "machine", "export/nbdkit"};
 	_cleanup_free_ char *dir = program_dir();
 	const char *data = getenv("INETBOOT_DATA");
 	char *path = data ? if_there(file_path("%s/%s", data, name)) : NULL;
 
-	if (!path && dir)
-		path = if_there(file_path("%s/../guest/%s", dir, name));
-	if (!path && dir)
-		path = if_there(file_path("%s/../machine/%s", dir, name));
+	for (size_t i = 0; !path && dir && i < sizeof(built) / sizeof(built[0]); i++)
+		path = if_there(file_path("%s/../%s/%s", dir, built[i], name));
 	if (!path)
 		path = if_there(file_path("%s/%s", INETBOOT_DATADIR, name));
 	if (!path)

@@ -1,10 +1,10 @@
-/* The files that the program brings along: the guest's initramfs, the list of modules, the preload object. */
+/* The files that the program brings along: the guest's initramfs, the list of modules, the preload object, the plugin of nbdkit. */
 #ifndef MACHINE_RESOURCES_H
 #define MACHINE_RESOURCES_H
 
 #include "base/err.h"
 
-/* The path of one, allocated: in the folder $INETBOOT_DATA, beside the program as it was built (../guest, ../machine), or where it was installed. NULL and e
+/* The path of one, allocated: in the folder $INETBOOT_DATA, beside the program as it was built, or where it was installed. NULL and e
  * set where it is nowhere. */
 char *resource_path(const char *name, struct err *e);
 
