@@ -25,6 +25,7 @@
 #define PLUGIN "nbdkit-inetboot-plugin.so"
 #define OWN_WORDS 24 /* of nbdkit's command line, besides what each of ours becomes */
 #define PORT "10809" /* NBD's own */
+#define RUNTIME_MAX 60 /* bytes: a socket has little room for its path */
 
 static const char help[] =
 	"Usage: inetboot nbd [OPTIONS] LINK [-- NBDKIT-OPTION...]\n\n"
@@ -211,7 +212,7 @@ static int make_default_socket(struct nbd *n, struct err *e)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
-	if (!runtime || *runtime != '/' || access(runtime, W_OK) < 0)
+	if (!runtime || *runtime != '/' || strlen(runtime) > RUNTIME_MAX || access(runtime, W_OK) < 0)
 		runtime = "/tmp";
 	n->folder = file_path("%s/inetboot-nbd-XXXXXX", runtime);
 	if (!n->folder || !mkdtemp(n->folder)) /* mode 0700: nobody else gets in */

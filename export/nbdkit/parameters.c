@@ -133,6 +133,6 @@ int parameters_take(struct parameters *p, const char *key, const char *value)
 			return own[i].take(p, value);
 	if (option)
 		return take_image_option(p, option, value);
-	nbdkit_error("there is no parameter %s; inetboot-nbd(1) has a list, and so has nbdkit's --help in front of the plugin", key);
+	nbdkit_error("there is no parameter %s; inetboot-nbd(1) lists those that are", key);
 	return -1;
 }

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/heap.h"
-#include "base/sandbox.h"
 #include "base/text.h"
 #include "disk/confine.h"
 #include "export/nbdkit/parameters.h"
@@ -69,15 +68,15 @@ static void describe(const struct image *image)
 
 	text_size(size, disk_size(image->disk));
 	if (image->in_store)
-		snprintf(plugin.description, sizeof(plugin.description), "%s version %llu, %s, %s", m->name,
-			(unsigned long long)m->version, size, m->filesystem);
+		snprintf(plugin.description, sizeof(plugin.description), "%s version %llu, %s%s%s", m->name,
+			(unsigned long long)m->version, size, m->filesystem[0] ? ", " : "", m->filesystem);
 	else
 		snprintf(plugin.description, sizeof(plugin.description), "a disk of %s", size);
 }
 
 static void tell_ready(void)
 {
-	log_debug("%s: %s, sandbox: %s", plugin.image->text, plugin.description, sandbox_status());
+	log_debug("%s: %s", plugin.image->text, plugin.description);
 	if (plugin.out < 0)
 		return;
 	if (dprintf(plugin.out, "%s\n", plugin.parameters.ready) < 0)

@@ -6,9 +6,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/thread.h"
 
 static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
@@ -19,6 +23,7 @@ static struct {
 	sem_t wake;
 	pthread_t thread;
 	struct disk *disk; /* NULL: nobody watches */
+	atomic_bool ended; /* nbdkit has come to its end by itself */
 } quitting;
 
 static bool is_handler(const struct sigaction *a)
@@ -39,10 +44,19 @@ static void on_signal(int number)
 
 static void *wait_for_end(void *context)
 {
+	struct timespec until;
+
 	while (sem_wait(&quitting.wake) < 0)
 		;
 	disk_cancel(quitting.disk);
-	return NULL;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += QUITTING_GRACE_MS / 1000;
+	if (!quitting.ended)
+		sem_clockwait(&quitting.wake, CLOCK_MONOTONIC, &until);
+	if (quitting.ended)
+		return NULL;
+	log_info("ending, though clients are connected still");
+	_exit(0);
 }
 
 static void set_handlers(void (*handler)(int))
@@ -85,6 +99,7 @@ void quitting_end(void)
 	for (size_t i = 0; i < SIGNALS; i++)
 		if (is_handler(&quitting.before[i]))
 			sigaction(signals[i], &quitting.before[i], NULL);
+	quitting.ended = true;
 	sem_post(&quitting.wake);
 	pthread_join(quitting.thread, NULL);
 	quitting.disk = NULL;
