@@ -211,7 +211,18 @@ check(c.read(at, 100_000) == (0, data[at:at + 100_000]), "wrong bytes after a hi
 n.end()
 
 # Over TCP, and --run; images that are no store's.
-n = Nbd("image", "--port", str(server.port + 1 if server.port < 65000 else server.port - 1000))
+def on_a_port():
+    """On one that nobody has: a port that is free now may be taken a moment later."""
+    for _ in range(20):
+        n = Nbd("image", "--port", str(random.randrange(20000, 30000)), wait=False)
+        wait_for(lambda: n.process.poll() is not None or n.uri(), "the URI")
+        if n.process.poll() is None:
+            return n
+        check("already in use" in n.said(), f"it ended: {n.said()}")
+    fail("no port is free")
+
+
+n = on_a_port()
 check(n.uri().startswith("nbd://127.0.0.1:"), n.uri())
 check_whole(n.uri(), "image")
 if any(hole for *_, hole in nbd_map(n.uri())) != (os.stat("image").st_blocks * 512 < len(data)):
