@@ -50,6 +50,11 @@ static void pack_prefetch(struct source *source, uint64_t offset, uint64_t len)
 	}
 }
 
+static int pack_extent(struct source *source, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+{
+	return source_extent(((struct pack_source *)source)->below, offset, len, out, e);
+}
+
 static void pack_status(struct source *source, json_t *out)
 {
 	struct pack_source *s = (struct pack_source *)source;
@@ -79,6 +84,7 @@ static const struct source_ops pack_ops = {
 	.name = "pack",
 	.read = pack_read,
 	.prefetch = pack_prefetch,
+	.extent = pack_extent,
 	.status = pack_status,
 	.cancel = pack_cancel,
 	.close = pack_close,
