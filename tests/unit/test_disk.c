@@ -37,7 +37,7 @@ static struct cache *open_cache(const char *dir, bool read_only)
 
 static struct origin *open_origin(const char *path)
 {
-	struct origin_options options = {.timeout_ms = 10000, .connect_ms = 2000, .stall_ms = 500};
+	struct origin_options options = {.timeout_ms = 60000, .connect_ms = 30000, .stall_ms = 30000};
 	_cleanup_free_ char *url = file_path("%s%s", server.url, path);
 	struct origin *o;
 
