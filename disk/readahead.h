@@ -1,4 +1,4 @@
-/* Recognises readers that go through the disk in order, and says what to fetch before they ask. Several readers at once are told
+/* Recognises readers that go through the disk in order, or in equal steps, and says what to fetch before they ask. Several readers at once are told
  * apart by where they are. No I/O, no locks: one thread at a time. */
 #ifndef DISK_READAHEAD_H
 #define DISK_READAHEAD_H
@@ -10,6 +10,17 @@
 #define READAHEAD_MOST (8u << 20)    /* bytes ahead at the most: 100 Mbit/s × 100 ms of twofold compressed data, three times */
 #define READAHEAD_SLACK (256u << 10) /* the kernel's own readahead asks out of order by about this much */
 
+#define READAHEAD_STEPPERS 8
+#define READAHEAD_SINGLES 16 /* reads among which those of a stepper are looked for */
+#define READAHEAD_STEPS_AHEAD 8
+#define READAHEAD_STEP_MOST (256u << 20) /* bytes */
+
+struct readahead_stepper { /* a reader whose reads are always as far apart */
+	uint64_t last; /* where its last read began */
+	int64_t step;  /* bytes from one to the next */
+	uint64_t used; /* 0: there is none */
+};
+
 struct readahead_stream {
 	uint64_t next;	/* where the reader is */
 	uint64_t start; /* where it began */
@@ -19,6 +30,9 @@ struct readahead_stream {
 
 struct readahead {
 	struct readahead_stream streams[READAHEAD_STREAMS];
+	struct readahead_stepper steppers[READAHEAD_STEPPERS];
+	uint64_t singles[READAHEAD_SINGLES]; /* where the latest reads began that nobody continued: a ring */
+	unsigned single_count;
 	uint64_t clock;
 };
 

@@ -583,11 +583,43 @@ static void several_readers_are_told_apart(void **state)
 static void random_reads_trigger_nothing(void **state)
 {
 	struct readahead r = {0};
+	struct random random = random_start(7);
 	uint64_t from;
 
-	for (uint64_t i = 0; i < 5000; i++) /* a permutation of far places */
-		assert_int_equal(
-			readahead_note(&r, (i * 2654435761u) % 5003 * 10 * MIB, 4 * KIB, &from), 0);
+	for (uint64_t i = 0; i < 5000; i++) /* anywhere in 1 TiB */
+		assert_int_equal(readahead_note(&r, random_below(&random, 1ULL << 30) * KIB, 4 * KIB, &from), 0);
+}
+
+static void readers_in_equal_steps_are_recognised(void **state)
+{
+	static const int64_t steps[] = {10 * MIB, -3 * (int64_t)MIB, 700 * (int64_t)KIB};
+	struct readahead r = {0};
+	struct random random = random_start(8);
+	uint64_t at[] = {100 * MIB, 900 * MIB + 500 * KIB, 5000 * (uint64_t)MIB}, from, wishes = 0;
+
+	for (unsigned i = 0; i < 100; i++)
+		for (unsigned k = 0; k < 3; k++) {
+			uint64_t len = readahead_note(&r, at[k], 4 * KIB, &from);
+
+			if (i >= 4) { /* believed, though others read in between */
+				assert_int_equal(len, 4 * KIB);
+				assert_true(from == at[k] + (uint64_t)(steps[k] * READAHEAD_STEPS_AHEAD));
+			}
+			wishes += len != 0;
+			at[k] += (uint64_t)steps[k];
+			if (i % 2)
+				readahead_note(&r, random_below(&random, 1ULL << 40), 4 * KIB, &from);
+		}
+	assert_true(wishes >= 3 * 96);
+}
+
+static void no_step_leads_before_the_beginning(void **state)
+{
+	struct readahead r = {0};
+	uint64_t from;
+
+	for (uint64_t at = 40 * MIB; at; at -= 5 * MIB)
+		assert_true(readahead_note(&r, at, 4 * KIB, &from) == 0 || from < at);
 }
 
 static void the_kernels_disorder_is_no_new_reader(void **state)
@@ -666,6 +698,8 @@ int main(void)
 		cmocka_unit_test(readers_in_order_are_recognised),
 		cmocka_unit_test(several_readers_are_told_apart),
 		cmocka_unit_test(random_reads_trigger_nothing),
+		cmocka_unit_test(readers_in_equal_steps_are_recognised),
+		cmocka_unit_test(no_step_leads_before_the_beginning),
 		cmocka_unit_test(the_kernels_disorder_is_no_new_reader),
 		cmocka_unit_test(segments_read_any_range),
 		cmocka_unit_test(the_segments_of_one_read_come_together),
