@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/cleanup.h"
-
 void pack_stream_init(struct pack_stream *s, const struct pack_stream_ops *ops, void *context, const struct profile *profile,
 	uint64_t image_size, const struct pack *pack, uint32_t segment)
 {
@@ -18,21 +16,27 @@ void pack_stream_init(struct pack_stream *s, const struct pack_stream_ops *ops, 
 /* How many bytes the part that is being put together has; or an error. */
 static int64_t part_len(const struct pack_stream *s, struct err *e)
 {
+	int64_t head;
+
 	if (s->pack)
 		return s->pack->segments[s->segment].len;
-	return s->part.len < PACK_START ? PACK_START : pack_head_len(s->part.data, e);
+	head = s->part.len < PACK_START ? PACK_START : pack_head_len(s->part.data, e);
+	return head < 0 || (uint64_t)head < s->profile->size ? head : err_set(e, -EBADMSG, "the boot pack's head is longer than the whole");
 }
 
 static int end_head(struct pack_stream *s, struct err *e)
 {
-	_cleanup_buf_ struct buf head = s->part;
+	const struct pack *kept;
 	struct pack pack;
-	int r;
+	int r = pack_open(&pack, s->part.data, s->part.len, s->profile, s->image_size, e);
 
-	s->part = (struct buf)BUF_INIT(PACK_SEGMENT_FILE_MAX);
-	r = pack_open(&pack, head.data, head.len, s->profile, s->image_size, e);
 	if (!r)
-		r = s->ops->head(s->context, &pack, head.data, &s->pack);
+		r = s->ops->head(s->context, &pack, s->part.data, &kept);
+	if (r < 0)
+		return r;
+	s->pack = kept;
+	buf_free(&s->part);
+	s->part = (struct buf)BUF_INIT(PACK_SEGMENT_FILE_MAX);
 	return r;
 }
 
@@ -42,14 +46,11 @@ static int end_segment(struct pack_stream *s, struct err *e)
 
 	if (!r)
 		r = s->ops->segment(s->context, s->segment, s->part.data);
-	if (r == -EAGAIN)
-		return r;
 	if (r < 0)
-		buf_free(&s->part); /* it comes again from elsewhere */
-	else
-		s->part = (struct buf)BUF_INIT(PACK_SEGMENT_FILE_MAX);
-	s->segment += r >= 0;
-	return r < 0 ? r : r || s->segment == s->pack->segment_count;
+		return r;
+	s->part = (struct buf)BUF_INIT(PACK_SEGMENT_FILE_MAX);
+	s->segment++;
+	return r || s->segment == s->pack->segment_count;
 }
 
 /* Is the part whole? Then it is handed over. */
@@ -67,9 +68,8 @@ static int end_part(struct pack_stream *s, struct err *e)
 	return s->pack ? end_segment(s, e) : end_head(s, e);
 }
 
-int pack_stream_take(void *stream, uint64_t at, const void *data, size_t len, struct err *e)
+static int take(struct pack_stream *s, uint64_t at, const void *data, size_t len, struct err *e)
 {
-	struct pack_stream *s = stream;
 	const uint8_t *from = data;
 	int r = end_part(s, e);
 
@@ -94,6 +94,18 @@ int pack_stream_take(void *stream, uint64_t at, const void *data, size_t len, st
 		len -= some;
 		s->at += some;
 		r = end_part(s, e);
+	}
+	return r;
+}
+
+int pack_stream_take(void *stream, uint64_t at, const void *data, size_t len, struct err *e)
+{
+	struct pack_stream *s = stream;
+	int r = take(s, at, data, len, e);
+
+	if (r < 0 && r != -EAGAIN) { /* the part comes again, from elsewhere */
+		s->at -= s->part.len;
+		s->part.len = 0;
 	}
 	return r;
 }

@@ -16,6 +16,8 @@
 #include "base/file.h"
 #include "base/log.h"
 
+#define LINE_MAX_BYTES 512
+
 struct trace {
 	char *path;
 	int fd;
@@ -25,6 +27,21 @@ struct trace {
 	uint8_t *seen;	      /* a bit a page */
 	bool failed;
 };
+
+/* The line that a writer was at when it was killed: the next one shall stand by itself. */
+static int drop_cut_line(int fd, struct stat *st)
+{
+	char tail[LINE_MAX_BYTES];
+	size_t len = (size_t)st->st_size < sizeof(tail) ? (size_t)st->st_size : sizeof(tail);
+	const char *end;
+	int r = file_pread(fd, tail, len, (uint64_t)st->st_size - len);
+
+	if (r < 0)
+		return r;
+	end = memrchr(tail, '\n', len);
+	st->st_size -= tail + len - (end ? end + 1 : tail);
+	return ftruncate(fd, st->st_size) < 0 ? -errno : 0;
+}
 
 int trace_open(struct trace **out, const char *path, bool go_on, struct err *e)
 {
@@ -37,8 +54,8 @@ int trace_open(struct trace **out, const char *path, bool go_on, struct err *e)
 	}
 	pthread_mutex_init(&t->lock, NULL);
 	t->start_ms = clock_ms();
-	t->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (go_on ? 0 : O_TRUNC), 0666);
-	if (t->fd < 0 || fstat(t->fd, &st) < 0) {
+	t->fd = open(path, (go_on ? O_RDWR : O_WRONLY | O_TRUNC) | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (t->fd < 0 || fstat(t->fd, &st) < 0 || (st.st_size && drop_cut_line(t->fd, &st) < 0)) {
 		err_errno(e, "cannot write the trace %s", path);
 		trace_close(t);
 		return e ? e->code : -EIO;
@@ -58,7 +75,7 @@ static void print(struct trace *t, const char *line, size_t len)
 
 int trace_begin(struct trace *t, const struct manifest *m, struct err *e)
 {
-	char root[HASH_HEX_MAX], line[512];
+	char root[HASH_HEX_MAX], line[LINE_MAX_BYTES];
 	int len;
 
 	t->pages = (m->image.size + TRACE_PAGE - 1) / TRACE_PAGE;

@@ -40,10 +40,10 @@ static int next_line(struct lines *l, char out[512])
 
 static int parse_head(struct trace_file *t, const char *line)
 {
-	char name[LINK_NAME_MAX + 2], version[24], root[HASH_HEX_MAX + 1], size[24];
+	char name[LINK_NAME_MAX + 2], version[24], root[HASH_HEX_MAX + 1], size[24], more;
 
 	_Static_assert(LINK_NAME_MAX + 1 >= 64, "the width below");
-	if (sscanf(line, "image %64s %22s %65s %22s", name, version, root, size) != 4 || !link_name_valid(name))
+	if (sscanf(line, "image %64s %22s %65s %22s%c", name, version, root, size, &more) != 4 || !link_name_valid(name))
 		return -EINVAL;
 	memcpy(t->name, name, strlen(name) + 1);
 	if (text_to_u64(version, &t->version) < 0 || hex_decode(t->root.bytes, HASH_LEN, root, strlen(root)) < 0 ||
