@@ -233,10 +233,13 @@ static void on_change(struct http *h, bool slept, uint64_t now_us)
 static void resume_paused(struct http *h)
 {
 	uint64_t now_us = clock_us();
-	struct http_transfer *t;
+	struct http_transfer *t, *next;
 
-	TAILQ_FOREACH (t, &h->running, link)
-		transfer_resume(t, now_us);
+	for (t = TAILQ_FIRST(&h->running); t; t = next) {
+		next = TAILQ_NEXT(t, link);
+		if (!transfer_resume(t, now_us))
+			ended(h, t, CURLE_WRITE_ERROR);
+	}
 }
 
 static void watch_network(struct http *h)

@@ -373,14 +373,15 @@ bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uin
 	return t->stalled;
 }
 
-void transfer_resume(struct http_transfer *t, uint64_t now_us)
+bool transfer_resume(struct http_transfer *t, uint64_t now_us)
 {
 	if (!t->paused)
-		return;
+		return true;
 	t->paused = false;
 	t->window_us = now_us;
 	t->window_bytes = 0;
 	curl_easy_pause(t->easy, CURLPAUSE_CONT);
+	return !t->enough && !t->refused;
 }
 
 void transfer_doubt(struct http_transfer *t, uint64_t now_us)

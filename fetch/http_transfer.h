@@ -66,8 +66,9 @@ int transfer_prepare(struct http_transfer *t, const struct http_settings *s);
 /* Is it too slow? Then it has to be taken from the loop and ended. */
 bool transfer_stalls(struct http_transfer *t, const struct http_settings *s, uint64_t now_us);
 
-/* The sink may have room again. */
-void transfer_resume(struct http_transfer *t, uint64_t now_us);
+/* The sink may have room again. False: it got what it had not taken, and wants nothing more. libcurl goes on in spite of that: the transfer
+ * has to be taken from the loop and ended. */
+bool transfer_resume(struct http_transfer *t, uint64_t now_us);
 
 /* The network changed: if nothing more comes for a moment, the transfer is to be restarted. */
 void transfer_doubt(struct http_transfer *t, uint64_t now_us);

@@ -26,6 +26,7 @@
 #include "server.h"
 
 #define FILE_LEN 200000
+#define LARGE_LEN 4000000
 #define STALL_MS 400
 
 static struct server server;
@@ -650,6 +651,240 @@ static void dead_dns(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* ---- sinks ---- */
+
+struct sunk { /* the sink's alone, until the transfer is over */
+	const uint8_t *right;
+	uint64_t next;	    /* the byte that comes next */
+	uint64_t enough;    /* 1 there; 0: never */
+	uint64_t refuse_at; /* -EBADMSG behind it; 0: never */
+	uint64_t pause_at;  /* -EAGAIN behind it, `pauses` times; then behind twice as much, and so on */
+	unsigned pauses;
+	bool over; /* it said 1 or refused */
+	const char *wrong;
+	_Atomic unsigned offers; /* that were not taken */
+};
+
+static int take_piece(void *context, uint64_t at, const void *data, size_t len, struct err *e)
+{
+	struct sunk *s = context;
+
+	if (s->over)
+		s->wrong = "called though it was over";
+	else if (at > s->next)
+		s->wrong = "a gap";
+	else if (memcmp(data, s->right + at, len) != 0)
+		s->wrong = "wrong bytes";
+	if (s->pauses && at + len > s->pause_at) {
+		s->pauses--;
+		s->offers++;
+		return -EAGAIN;
+	}
+	if (s->pause_at && at + len > s->pause_at)
+		s->pause_at *= 2;
+	if (at + len > s->next)
+		s->next = at + len;
+	if (s->refuse_at && s->next > s->refuse_at) {
+		s->over = true;
+		return err_set(e, -EBADMSG, "nobody wants this");
+	}
+	s->over = s->enough && s->next >= s->enough;
+	return s->over;
+}
+
+static struct http_transfer *start_sink(struct http *h, const char *path, uint64_t offset, uint64_t len, struct sunk *s)
+{
+	char url[256];
+	struct http_request rq = {.url = url, .offset = offset, .len = len, .sink = take_piece, .context = s};
+	struct http_transfer *t;
+
+	snprintf(url, sizeof(url), "%s%s", server.url, path);
+	assert_int_equal(http_start(h, &rq, &t), 0);
+	return t;
+}
+
+/* Waits for its end, and wakes it up now and then. */
+static struct http_answer *end_sink(struct http *h, struct http_transfer *t, const struct sunk *s, unsigned wake_ms)
+{
+	uint64_t until = clock_ms() + 20000;
+
+	while (http_wait(h, &t, 1, clock_ms() + wake_ms) < 0) {
+		assert_true(clock_ms() < until);
+		http_wake(h);
+	}
+	if (s->wrong)
+		fail_msg("%s", s->wrong);
+	return http_answer(t);
+}
+
+static void expect(struct http_answer *a, enum http_outcome outcome, const char *text)
+{
+	if (a->outcome != outcome || !strstr(a->text, text))
+		fail_msg("outcome %d: %s", a->outcome, a->text);
+	assert_int_equal(a->body.len, 0);
+}
+
+static void sinks(void **state)
+{
+	struct http *h = open_http(NULL, NULL, NULL, false);
+	uint8_t *large = server_file(&server, "large", LARGE_LEN, 2);
+	struct http_transfer *t;
+	struct http_answer *a;
+	struct sunk s;
+
+	server_rules(&server, NULL);
+	s = (struct sunk){.right = large, .next = 1000};
+	t = start_sink(h, "/large", 1000, LARGE_LEN - 2000, &s);
+	a = end_sink(h, t, &s, 1000);
+	expect(a, HTTP_OK, "");
+	assert_int_equal(a->sunk, LARGE_LEN - 2000);
+	assert_int_equal(s.next, LARGE_LEN - 1000);
+	http_finish(t);
+	/* Enough before the end. */
+	s = (struct sunk){.right = large, .next = 1000, .enough = 1000000};
+	t = start_sink(h, "/large", 1000, LARGE_LEN - 1000, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_OK, "");
+	assert_true(s.over && s.next < LARGE_LEN);
+	http_finish(t);
+	/* A server that sends the whole: it begins at 0. */
+	server_rules(&server, "* noranges", NULL);
+	s = (struct sunk){.right = large, .enough = 3000000};
+	t = start_sink(h, "/large", 2000000, 1000000, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_OK, "");
+	http_finish(t);
+	s = (struct sunk){.right = large};
+	t = start_sink(h, "/large", 2000000, LARGE_LEN - 2000000, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_OK, "");
+	assert_int_equal(s.next, LARGE_LEN);
+	http_finish(t);
+	/* One that has less than was asked for is none of ours. */
+	t = start_sink(h, "/large", 2000000, LARGE_LEN, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_WRONG, "ranges");
+	http_finish(t);
+	/* Refused. */
+	server_rules(&server, NULL);
+	s = (struct sunk){.right = large, .refuse_at = 500000};
+	t = start_sink(h, "/large", 0, LARGE_LEN, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_WRONG, "nobody wants this");
+	http_finish(t);
+	/* An error page is not for it. */
+	server_rules(&server, "* status code=404", NULL);
+	s = (struct sunk){.right = large};
+	t = start_sink(h, "/large", 0, LARGE_LEN, &s);
+	expect(end_sink(h, t, &s, 1000), HTTP_MISSING, "404");
+	assert_int_equal(s.next, 0);
+	http_finish(t);
+	http_close(h);
+	free(large);
+}
+
+/* One that takes nothing for a while is no stalled server; what it did not take comes again, and nothing comes after its last word. */
+static void sinks_pause(void **state)
+{
+	struct http *h = open_http(NULL, NULL, NULL, false);
+	uint8_t *large = server_file(&server, "large", LARGE_LEN, 2);
+	struct http_transfer *t;
+	struct sunk s;
+
+	server_rules(&server, NULL);
+	s = (struct sunk){.right = large, .pause_at = 100000, .pauses = 30};
+	t = start_sink(h, "/large", 0, LARGE_LEN, &s);
+	expect(end_sink(h, t, &s, STALL_MS / 8), HTTP_OK, "");
+	assert_int_equal(s.next, LARGE_LEN);
+	assert_int_equal(s.offers, 30);
+	http_finish(t);
+	/* Its last word is about a piece that had to wait. */
+	for (unsigned n = 0; n < 4; n++) {
+		uint64_t last = 100000 + n * 500000;
+
+		server_rules(&server, n % 2 ? "* noranges" : NULL, NULL);
+		s = (struct sunk){.right = large, .pause_at = last, .pauses = 3, .enough = last};
+		t = start_sink(h, "/large", 0, LARGE_LEN - 10000, &s);
+		expect(end_sink(h, t, &s, 50), HTTP_OK, "");
+		assert_true(s.over);
+		http_finish(t);
+		s = (struct sunk){.right = large, .pause_at = last, .pauses = 3, .refuse_at = last};
+		t = start_sink(h, "/large", 0, LARGE_LEN - 10000, &s);
+		expect(end_sink(h, t, &s, 50), HTTP_WRONG, "nobody wants this");
+		assert_true(s.over);
+		http_finish(t);
+	}
+	/* So it is where nothing more would come to ask it about. */
+	server_rules(&server, "* stall at=100000", NULL);
+	s = (struct sunk){.right = large, .pause_at = 99999, .pauses = 3, .enough = 100000};
+	t = start_sink(h, "/large", 0, LARGE_LEN, &s);
+	expect(end_sink(h, t, &s, 50), HTTP_OK, "");
+	http_finish(t);
+	http_close(h);
+	free(large);
+}
+
+/* Who is cut off goes on from where it was. */
+static void sinks_cut(void **state)
+{
+	static const struct {
+		const char *rule;
+		enum http_outcome outcome;
+	} cases[] = {{"* reset at=1000000", HTTP_NO_ANSWER}, {"* truncate at=1000000", HTTP_SHORT}, {"* stall at=1000000", HTTP_NO_ANSWER}};
+	struct http *h = open_http(NULL, NULL, NULL, false);
+	uint8_t *large = server_file(&server, "large", LARGE_LEN, 2);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct sunk s = {.right = large};
+		struct http_answer *a;
+		struct http_transfer *t;
+		unsigned tries = 0;
+
+		server_rules(&server, cases[i].rule, NULL);
+		do {
+			uint64_t from = s.next;
+
+			t = start_sink(h, "/large", from, LARGE_LEN - from, &s);
+			a = end_sink(h, t, &s, 1000);
+			assert_int_equal(a->sunk, s.next - from);
+			if (s.next < LARGE_LEN)
+				expect(a, cases[i].outcome, "");
+			http_finish(t);
+			assert_true(++tries < 100); /* a reset may take back what was sent */
+		} while (s.next < LARGE_LEN);
+		assert_true(tries > 3);
+	}
+	http_close(h);
+	free(large);
+}
+
+/* One that waits is given up at once; its context is not touched any more. */
+static void sinks_cancelled(void **state)
+{
+	uint8_t *large = server_file(&server, "large", LARGE_LEN, 2);
+
+	server_rules(&server, NULL);
+	for (unsigned n = 0; n < 30; n++) {
+		struct http *h = open_patient();
+		struct sunk *s = calloc(1, sizeof(*s));
+		struct http_transfer *t;
+		uint64_t start = clock_ms();
+
+		*s = (struct sunk){.right = large, .pause_at = 1 + n * 10000, .pauses = n % 3 ? 1000000 : 0};
+		t = start_sink(h, "/large", 0, LARGE_LEN, s);
+		while (n % 3 && !s->offers) {
+			assert_true(clock_ms() < start + 20000);
+			usleep(1000);
+		}
+		start = clock_ms();
+		if (n % 2) {
+			http_cancel(h);
+			assert_int_equal(http_wait(h, &t, 1, clock_ms() + 20000), 0);
+			assert_int_equal(http_answer(t)->outcome, HTTP_CANCELED);
+		}
+		http_finish(t);
+		assert_true(clock_ms() - start < 10000);
+		free(s);
+		http_close(h);
+	}
+	free(large);
+}
+
 static int set_up(void **state)
 {
 	server_start(&server, NULL);
@@ -684,6 +919,10 @@ int main(void)
 		cmocka_unit_test(proxy),
 		cmocka_unit_test(tls),
 		cmocka_unit_test(http2),
+		cmocka_unit_test(sinks),
+		cmocka_unit_test(sinks_pause),
+		cmocka_unit_test(sinks_cut),
+		cmocka_unit_test(sinks_cancelled),
 		cmocka_unit_test(dead_dns),
 	};
 
