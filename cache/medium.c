@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -19,15 +22,23 @@
 #include "base/mounts.h"
 #include "base/text.h"
 
-/* fuseblk: any driver by FUSE that has a block device below it. Not msdos: it cuts names off after eight characters, so blocks there would neither
- * be counted nor evicted. */
+/* fuseblk: any driver by FUSE that has a block device below it. Not msdos: it cuts names off after eight characters, so blocks there
+ * would neither be counted nor evicted. */
 static const char *const types[] = {
 	"vfat", "exfat", "fuseblk", "fuse.fusefat", "fuse.exfat", "ext2", "ext3", "ext4"};
 
+#define LOOK_MS 3000 /* a medium that takes longer is no help */
+
+/* What is found out of one. */
+struct look {
+	int error; /* 0; an errno, ENOENT where there is no such folder */
+	bool root; /* on the root file system's device */
+	uint64_t free; /* bytes; 0 also where the driver does not tell */
+};
+
 struct medium {
 	char *dir; /* owned */
-	bool root;
-	uint64_t free; /* bytes; 0 also where the driver does not tell */
+	struct look look;
 };
 
 static void medium_free(struct medium *m)
@@ -48,33 +59,74 @@ static bool has_folder(const struct mount_entry *entry, const char *dir)
 {
 	struct stat st;
 
-	return !lstat(dir, &st) && S_ISDIR(st.st_mode) &&
-	       st.st_dev == makedev(entry->major, entry->minor);
+	return !lstat(dir, &st) && S_ISDIR(st.st_mode) && st.st_dev == makedev(entry->major, entry->minor);
 }
 
-static bool usable(const char *dir)
+__attribute__((noreturn)) static void look_in_child(const struct mount_entry *entry, const char *dir, int to)
 {
-	if (!faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS))
-		return true;
-	log_info("%s is not used for the cache: %s", dir, strerror(errno));
-	return false;
-}
-
-static void measure(struct medium *m)
-{
+	struct look out = {0};
 	struct statvfs fs;
-	struct stat here, root;
+	struct stat root;
 
-	if (!statvfs(m->dir, &fs))
-		m->free = (uint64_t)fs.f_bavail * fs.f_frsize;
-	m->root = !stat(m->dir, &here) && !stat("/", &root) && here.st_dev == root.st_dev;
+	if (!has_folder(entry, dir))
+		out.error = ENOENT;
+	else if (faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS) < 0)
+		out.error = errno;
+	out.root = !stat("/", &root) && root.st_dev == makedev(entry->major, entry->minor);
+	if (!out.error && !statvfs(dir, &fs))
+		out.free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	_exit(file_write(to, &out, sizeof(out)) < 0);
+}
+
+/* A driver that hangs must not hang us: a child looks. One that cannot even be killed is left alone; it has no file of ours. */
+static int look(const struct mount_entry *entry, const char *dir, struct look *out)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	struct pollfd wait = {.events = POLLIN};
+	int fds[2], r;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	wait.fd = from = fds[0];
+	to = fds[1];
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		dup2(to, 0);
+		closefrom(1);
+		look_in_child(entry, dir, 0);
+	}
+	close(steal_fd(&to));
+	do
+		r = poll(&wait, 1, LOOK_MS);
+	while (r < 0 && errno == EINTR);
+	r = r > 0 ? file_read(from, out, sizeof(*out)) == sizeof(*out) ? 0 : -EIO : -ETIMEDOUT;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, r == -ETIMEDOUT ? WNOHANG : 0);
+	return r;
+}
+
+static bool usable(const struct mount_entry *entry, struct medium *m)
+{
+	int r = look(entry, m->dir, &m->look);
+
+	if (!r && !m->look.error)
+		return true;
+	if (r == -ETIMEDOUT)
+		log_warning("%s (%s) does not answer: not used for the cache", entry->dir, entry->type);
+	else if (r < 0 || m->look.error != ENOENT)
+		log_info("%s is not used for the cache: %s", m->dir, strerror(r < 0 ? -r : m->look.error));
+	return false;
 }
 
 static bool is_better(const struct medium *m, const struct medium *than)
 {
-	if (!than->dir || m->root != than->root)
-		return !than->dir || !m->root;
-	return m->free > than->free;
+	if (!than->dir || m->look.root != than->look.root)
+		return !than->dir || !m->look.root;
+	return m->look.free > than->look.free;
 }
 
 static void consider(const struct mount_entry *entry, struct medium *best)
@@ -83,10 +135,7 @@ static void consider(const struct mount_entry *entry, struct medium *best)
 		.dir = file_path("%s/" MEDIUM_FOLDER, strcmp(entry->dir, "/") ? entry->dir : "")};
 	struct medium other;
 
-	if (!m.dir || !has_folder(entry, m.dir) || !usable(m.dir))
-		return;
-	measure(&m);
-	if (!is_better(&m, best))
+	if (!m.dir || !usable(entry, &m) || !is_better(&m, best))
 		return;
 	other = *best;
 	*best = m;
@@ -112,9 +161,9 @@ int medium_find(char **out, struct err *e)
 			"no stick or disk (FAT, ext2/3/4) that is mounted here has a "
 			"folder " MEDIUM_FOLDER
 			" at its top that can be written to: make one there");
-	text_size(size, best.free);
-	log_info("the cache is in %s%s%s%s", best.dir, best.free ? ", where " : "",
-		best.free ? size : "", best.free ? " are free" : "");
+	text_size(size, best.look.free);
+	log_info("the cache is in %s%s%s%s", best.dir, best.look.free ? ", where " : "",
+		best.look.free ? size : "", best.look.free ? " are free" : "");
 	*out = steal_ptr(best.dir);
 	return 0;
 }

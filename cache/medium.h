@@ -2,7 +2,7 @@
  * top of a file system that is mounted here. FAT and ext2/3/4 count, with drivers in the kernel or
  * by FUSE: what sticks have. It must be a folder itself, no symbolic link, and writable. Of
  * several, those that are not on the root file system's device go first, then those with more free
- * space, then those that were mounted first. Any thread. */
+ * space, then those that were mounted first. A driver that hangs is left out. Call while the process has one thread. */
 #ifndef CACHE_MEDIUM_H
 #define CACHE_MEDIUM_H
 

@@ -13,7 +13,8 @@
 #include "cache/medium.h"
 
 #define CACHE_AUTO "auto"
-/* For a program that goes on with a mount of ours: the blocks in that folder may be all that there is. */
+/* For a program that goes on with a mount of ours: the blocks in that folder may be all that there is. Empty: the
+ * ordinary one. */
 #define FOUND_VARIABLE "INETBOOT_CACHE_FOUND"
 
 static const struct option options[] = {IMAGE_LONG_OPTIONS, {0}};
@@ -119,12 +120,10 @@ void image_options_find_cache(struct image_option_values *v)
 
 	if (!v->o.cache_found || v->o.no_cache)
 		return;
-	v->o.cache_found = before || !medium_find(&dir, &e);
-	if (!v->o.cache_found) {
+	if (!before && medium_find(&dir, &e) < 0)
 		log_warning("--cache " CACHE_AUTO ": %s; going on with the ordinary cache", e.text);
-		return;
-	}
-	snprintf(v->found_cache, sizeof(v->found_cache), "%s", before ? before : dir);
-	v->o.cache_dir = v->found_cache;
+	snprintf(v->found_cache, sizeof(v->found_cache), "%s", before ? before : dir ? dir : "");
+	v->o.cache_found = *v->found_cache;
+	v->o.cache_dir = *v->found_cache ? v->found_cache : NULL;
 	setenv(FOUND_VARIABLE, v->found_cache, 1);
 }

@@ -126,6 +126,17 @@ check(where(m) == small.cache and m.said().count("the cache is in") == 1, f"the 
 check_all(m.disk, data)
 check(m.status()["network"]["requests"] == 0, f"not from the cache: {m.status()['network']}")
 
+# The same for one that found none.
+places = [small.name, large.name, "bound"]
+for place in places:
+    os.rename(f"{place}/knxblock", f"{place}/other")
+other = Mount(link, dir="other-mnt", cache="auto")
+for place in places:
+    os.rename(f"{place}/other", f"{place}/knxblock")
+run("mount", "--replace", other.dir)
+check(where(other) == f"{DIR}/xdg-cache/inetboot", f"after a hand-over it found {where(other)}: {other.said()}")
+other.end()
+
 # The stick is taken away: what starts then makes no folder where it was.
 small.take_away()
 next_worker(m)
