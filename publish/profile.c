@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -86,7 +85,7 @@ static int add_version(struct store *s, const struct profile_options *o, const s
 		m.profile = out->profile;
 		m.parent_version = m.version++;
 		m.parent_root = m.image.root;
-		manifest_time_text(m.created, time(NULL));
+		/* `created` stays: it is the disk's time, by which a copy-on-write overlay recognises it. */
 		r = version_save(s, signer, &m, e);
 	}
 	out->version = r < 0 ? 0 : m.version;

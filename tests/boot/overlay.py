@@ -39,6 +39,14 @@ check("No such file" in m.command("cat /root/file"), "without the overlay the fi
 m.poweroff()
 run("verify", "store")
 
+# A version that has a boot pack, and else the same disk: the overlay stays good.
+Machine(links["debian"], "--record", "trace", "--until", "login: ").end()
+run("profile", "store/debian", f"{USER}/trace", "--key", "key", "--level", "1")
+m = Machine(links["debian"], "--overlay", "my.cow")
+m.login()
+check("kept" in m.command("cat /root/file"), "the file is gone with a boot pack")
+m.poweroff()
+
 # Another version: the same bytes with one changed, made at another time.
 subprocess.run(["cp", "--sparse=always", path, "other"], check=True)
 os.chmod("other", 0o644)
