@@ -11,6 +11,7 @@
 #include "disk/copies.h"
 #include "disk/pack_fetch.h"
 #include "disk/pull.h"
+#include "disk/unpacked.h"
 
 #define MORE_MOST (1u << 20) /* bytes more, and an eighth: a block comes again where the cache is in trouble */
 
@@ -20,6 +21,7 @@ static const char help[] =
 	"boots without a network.\n\n"
 	"  --only-boot          fetch just what a recorded boot of it needs: its publisher must have made a boot pack. What a boot\n"
 	"                       reads besides, and what is used later, needs the network\n"
+	"  --unpack             keep the disk as a plain file, too: boot and mount then read that, as fast as any local file\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot pull --cache /media/usb/knxblock 'http://127.0.0.1:8080/debian#RWQ...'\n";
 
@@ -76,9 +78,9 @@ static int pull(struct image *image, const struct image_options *o, bool only_bo
 
 int cmd_pull(int argc, char **argv)
 {
-	static int only_boot;
+	static int only_boot, unpack;
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'}, {"only-boot", no_argument, &only_boot, 1}, IMAGE_LONG_OPTIONS, {0}};
+		{"help", no_argument, NULL, 'h'}, {"only-boot", no_argument, &only_boot, 1}, {"unpack", no_argument, &unpack, 1}, IMAGE_LONG_OPTIONS, {0}};
 	struct image_option_values v;
 	struct pull_result result = {0};
 	struct image *image = NULL;
@@ -100,6 +102,10 @@ int cmd_pull(int argc, char **argv)
 		r = check_kept(image, &result, &e);
 	if (!r && image->link.has_key && !image->link.version)
 		copy_mark(image->cache, &image->link.key, &image->manifest, only_boot);
+	if (!r && unpack)
+		r = image_open_disk(image, &e);
+	if (!r && unpack)
+		r = unpacked_make(image, &e);
 	if (r < 0) {
 		err_add(&e, "cannot pull %s", argv[optind]);
 	} else {

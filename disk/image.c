@@ -20,6 +20,7 @@
 #include "disk/pack_source.h"
 #include "disk/raw.h"
 #include "disk/store.h"
+#include "disk/unpacked.h"
 #include "fetch/url.h"
 #include "format/mirror_words.h"
 
@@ -341,10 +342,15 @@ void image_stop_playing(struct image *image)
 int image_open_disk(struct image *image, struct err *e)
 {
 	struct source *source = NULL;
-	int r = image->in_store ? store_source_open(&source, image->blocks, &image->manifest.image, e)
-				: open_plain(image, &source, e);
+	int r;
 
-	if (!r && image->plays)
+	image->unpacked = image->in_store && !image->trace ? unpacked_find(image) : NULL;
+	if (image->unpacked && file_source_open(&source, image->unpacked, NULL, e) < 0)
+		free(steal_ptr(image->unpacked));
+	r = image->unpacked   ? 0
+	    : image->in_store ? store_source_open(&source, image->blocks, &image->manifest.image, e)
+			      : open_plain(image, &source, e);
+	if (!r && image->plays && !image->unpacked)
 		put_pack_over(image, &source);
 	if (!r)
 		r = disk_open(&image->disk, source, e);
@@ -409,6 +415,8 @@ json_t *image_status(struct image *image)
 		json_object_set_new(out, "from_copy", json_boolean(image->from_copy));
 	}
 	json_object_set_new(out, "sandbox", json_string(sandbox_status()));
+	if (image->unpacked)
+		json_object_set_new(out, "unpacked", json_string(image->unpacked));
 	if (image->disk)
 		disk_status(image->disk, out);
 	if (image->fill)
@@ -440,5 +448,6 @@ void image_close(struct image *image)
 	buf_free(&image->pin);
 	link_free(&image->link);
 	free(image->text);
+	free(image->unpacked);
 	free(image);
 }

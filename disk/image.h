@@ -49,6 +49,7 @@ struct image {
 	struct pin pinned;	  /* of image_options; its kind is PIN_NONE where there is none */
 	struct buf pin;		  /* of what is open */
 	struct trace *trace;	  /* until the disk has it; or NULL */
+	char *unpacked;		  /* path of the file that the disk is read from, where that is an unpacked one: see disk/unpacked.h; or NULL */
 	struct playback *playback; /* of the disk; NULL: no boot pack is played */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 	struct refresh *refresh;  /* or NULL */

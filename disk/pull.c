@@ -130,7 +130,7 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-static int add_job(void *context, const struct hash *hash, uint32_t len, struct err *e)
+static int add_job(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct pull *p = context;
 	int r;
@@ -159,10 +159,10 @@ static int walk_tree(struct pull *p, const struct tree *tree, struct err *e)
 }
 
 /* Extents in one chunk follow each other. */
-static int add_other_job(void *context, const struct hash *hash, uint32_t len, struct err *e)
+static int add_other_job(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct pull *p = context;
-	int r = hash_equal(hash, &p->last) ? 0 : add_job(context, hash, len, e);
+	int r = hash_equal(hash, &p->last) ? 0 : add_job(context, offset, hash, len, e);
 
 	p->last = *hash;
 	return r;

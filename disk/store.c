@@ -236,7 +236,7 @@ int store_visit_range(struct blocks *blocks, const struct tree *tree, uint64_t o
 			return r;
 		for (uint32_t i = node_find(&leaf, offset - start); !r && i < leaf.count && start + leaf.starts[i] < end; i++)
 			if (!hash_is_hole(&leaf.hashes[i]))
-				r = visit(context, &leaf.hashes[i], entry_len(&leaf, i), e);
+				r = visit(context, start + leaf.starts[i], &leaf.hashes[i], entry_len(&leaf, i), e);
 		offset = start + leaf.starts[leaf.count];
 		blocks_put_node(blocks, &leaf);
 	}
@@ -305,7 +305,7 @@ static int walk(struct walk *w, store_visit visit, void *context, struct err *e)
 		r = 0;
 		for (uint32_t i = 0; !r && i < leaf.count; i++)
 			if (!hash_is_hole(&leaf.hashes[i]))
-				r = visit(context, &leaf.hashes[i], entry_len(&leaf, i), e);
+				r = visit(context, start + leaf.starts[i], &leaf.hashes[i], entry_len(&leaf, i), e);
 		offset = start + leaf.starts[leaf.count];
 		blocks_put_node(w->blocks, &leaf);
 	}

@@ -9,7 +9,7 @@
 /* blocks is borrowed and must outlive the source. */
 int store_source_open(struct source **out, struct blocks *blocks, const struct tree *tree, struct err *e);
 
-typedef int (*store_visit)(void *context, const struct hash *hash, uint32_t len, struct err *e);
+typedef int (*store_visit)(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e);
 
 /* Calls `visit` for every chunk of [offset, offset + len) of a tree, a range inside it, but for holes. Stops at the first result that is not 0
  * and returns it. */

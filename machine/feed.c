@@ -1,4 +1,4 @@
-/* The disk's processes: see feed.h. They report through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null}. */
+/* The disk's processes: see feed.h. They report through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null, "file": PATH|null}. */
 #include "machine/feed.h"
 
 #include <errno.h>
@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "export/image_mount.h"
 
 #define REPORT_MAX (64u << 10) /* bytes: a command line and some */
@@ -27,10 +29,10 @@ static const char *uml_cmdline(const struct manifest *m)
 	return NULL;
 }
 
-/* In the worker: the command line, or null. */
+/* In the worker: the command line, and an unpacked file, each or null. */
 static char *report(const struct image *image)
 {
-	json_t *text = json_pack("{s:s?}", "cmdline", uml_cmdline(&image->manifest));
+	json_t *text = json_pack("{s:s?, s:s?}", "cmdline", uml_cmdline(&image->manifest), "file", image->unpacked);
 	char *line = text ? json_dumps(text, JSON_COMPACT) : NULL;
 
 	json_decref(text);
@@ -89,12 +91,22 @@ static int wait_for_report(int fd, uint64_t until_ms, struct err *e)
 	return r < 0 ? err_errno(e, "cannot wait for the disk") : 0;
 }
 
-static int read_report(int fd, char **cmdline, struct err *e)
+/* A plain file in the cache's folder for them? The worker says so, and it parses what comes from outside. */
+static bool is_unpacked(const char *file, const struct image_options *o)
+{
+	_cleanup_free_ char *cache = image_cache_dir(o, NULL), *folder = cache ? file_path("%s/disks/", cache) : NULL;
+	struct stat st;
+
+	return folder && text_starts(file, folder) && !strchr(file + strlen(folder), '/') && !lstat(file, &st) && S_ISREG(st.st_mode);
+}
+
+static int read_report(int fd, struct feed *f, const struct image_options *o, struct err *e)
 {
 	_cleanup_free_ char *text = malloc(REPORT_MAX);
 	ssize_t n = text ? file_read(fd, text, REPORT_MAX) : -ENOMEM;
 	json_t *report = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
 	const char *error = json_string_value(json_object_get(report, "error"));
+	const char *file = json_string_value(json_object_get(report, "file"));
 	const char *words = json_string_value(json_object_get(report, "cmdline"));
 	int r = 0;
 
@@ -102,8 +114,10 @@ static int read_report(int fd, char **cmdline, struct err *e)
 		r = err_set(e, -EIO, "the process that feeds the disk ended without a word");
 	else if (error)
 		r = err_set(e, -EIO, "%s", error);
-	else if (words)
-		*cmdline = strdup(words);
+	if (!r && words)
+		f->cmdline = strdup(words);
+	if (!r && file && is_unpacked(file, o))
+		f->file = strdup(file);
 	json_decref(report);
 	return r;
 }
@@ -130,7 +144,7 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 	close(steal_fd(&to));
 	r = wait_for_report(from, until_ms, e);
 	if (!r)
-		r = read_report(from, &f->cmdline, e);
+		r = read_report(from, f, o, e);
 	if (r < 0)
 		feed_stop(f);
 	return r;
@@ -153,5 +167,6 @@ void feed_stop(struct feed *f)
 	free(f->disk);
 	free(f->status);
 	free(f->cmdline);
+	free(f->file);
 	*f = (struct feed){.pid = -1};
 }

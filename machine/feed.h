@@ -15,6 +15,7 @@ struct feed {
 	pid_t pid;     /* the supervisor */
 	char *disk;    /* path of the virtual disk's file; owned */
 	char *status;  /* path of the status file; owned */
+	char *file;    /* the same disk as a plain file that is read without us, or NULL; owned */
 	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */
 };
 

@@ -159,8 +159,12 @@ static int start_disk(struct machine *m, char **path, struct err *e)
 	}
 	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, m->limit_ms, e) : -ENOMEM;
 	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
-	if (!r)
+	if (!r && m->feed.file && !m->o->overlay && !m->o->record) { /* an overlay remembers the path that it was made with */
+		*path = own_name(m, m->feed.file, "raw", e);
+		r = *path ? 0 : -EIO;
+	} else if (!r) {
 		*path = strdup(m->feed.disk);
+	}
 	return r;
 }
 

@@ -261,7 +261,7 @@ struct walked {
 	size_t count;
 };
 
-static int visit(void *context, const struct hash *hash, uint32_t len, struct err *e)
+static int visit(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct walked *w = context;
 
@@ -271,7 +271,7 @@ static int visit(void *context, const struct hash *hash, uint32_t len, struct er
 	return 0;
 }
 
-static int stop_visit(void *context, const struct hash *hash, uint32_t len, struct err *e)
+static int stop_visit(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	return ++*(int *)context == 3 ? -ECHILD : 0;
 }
