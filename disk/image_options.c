@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "cache/medium.h"
 
-#define CACHE_AUTO "auto"
 /* For a program that goes on with a mount of ours: the blocks in that folder may be all that there is. Empty: the
  * ordinary one. */
 #define FOUND_VARIABLE "INETBOOT_CACHE_FOUND"

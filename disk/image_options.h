@@ -9,6 +9,7 @@
 #include "disk/image.h"
 
 #define IMAGE_LISTS_MAX 32 /* mirrors and headers each */
+#define CACHE_AUTO "auto"  /* the value of --cache that is no folder's path */
 
 struct image_option_values {
 	struct image_options o;
@@ -59,7 +60,7 @@ int image_option_set(struct image_option_values *v, int code, const char *value,
 
 /* Replaces `--cache auto` by the folder that it stands for; where there is none, says so, and the default stays. Once for the whole life of
  * a command, when all options are taken and before the sandbox: all its processes, later workers of a mount and the program that it is
- * handed over to have the same folder. image_options_parse() does it. */
+ * handed over to have the same folder. While the process has one thread. image_options_parse() does it. */
 void image_options_find_cache(struct image_option_values *v);
 
 #endif

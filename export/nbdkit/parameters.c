@@ -105,7 +105,7 @@ static const struct {
 
 static int take_image_option(struct parameters *p, const struct option *o, const char *value)
 {
-	bool path = o->val == OPT_CACHE || o->val == OPT_CACERT;
+	bool path = (o->val == OPT_CACHE && strcmp(value, CACHE_AUTO) != 0) || o->val == OPT_CACERT;
 	struct err e = ERR_INIT;
 	const char *kept;
 	int flag;

@@ -105,6 +105,7 @@ static int after_fork(void)
 	log_setup(plugin.parameters.log_level, plugin.parameters.log_form);
 	system_log_connect(); /* the sandbox does not allow it later */
 	quitting_at_once();
+	image_options_find_cache(&plugin.parameters.image);
 	r = open_image(&e);
 	if (!r) {
 		r = quitting_watch(plugin.image->disk);

@@ -145,6 +145,15 @@ check(not os.listdir(small.name), f"{small.name} is not empty")
 check("is not there any more; going on without" in m.said(), m.said())
 m.end()
 
+# By NBD, where that was built in.
+subprocess.run(["rm", "-rf", f"{large.cache}/blocks"], check=True)
+sanitized = "libasan" in subprocess.run(["ldd", INETBOOT], stdout=subprocess.PIPE, check=True).stdout.decode()
+if shutil.which("nbdkit") and not sanitized and "nbdkit's headers" not in run("nbd", "nowhere", status=1):
+    p = subprocess.run([INETBOOT, "nbd", "--cache", "auto", link, "--", "--run", 'nbdcopy "$uri" copy.img'], stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, timeout=SECONDS)
+    check(p.returncode == 0 and content("copy.img") == data, p.stdout.decode())
+    check(large.blocks() and not os.path.exists("auto"), f"NBD keeps nothing there: {p.stdout.decode()}")
+
 # A proxy.
 p = subprocess.Popen([INETBOOT, "serve", "--port", "0", "--cache", "auto", "--proxy", link], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 at_end.append(lambda: (p.kill(), p.wait()))
