@@ -41,7 +41,7 @@ are left alone, then every `every`th is hit, at most `count` times. The first ru
     keepclosed                  closes a kept connection at its second request, without an answer
     garbage                     bytes that are no HTTP
     http09                      the body with no head at all
-    interim [ms=N]              "103 Early Hints" for ever, one each N ms (default 10)
+    interim [ms=N] [bytes=N]    "103 Early Hints" for ever, one each N ms (default 10), N bytes longer (default 1)
     headers [bytes=N] [line=N]  N bytes of header lines (default 1000000), each of N bytes (default 1000)
     slowhead [ms=N]             a byte of the head each N ms (default 1000)
 
@@ -331,7 +331,7 @@ class Server:
             return False
         if isinstance(reply, Interim):
             while True:  # until the other side has had enough: then sendall() fails
-                s.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+                s.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </%s.css>; rel=preload\r\n\r\n" % (b"s" * reply.longer))
                 time.sleep(reply.ms / 1000)
         lengths = [len(reply.body)] if reply.lengths is None else reply.lengths
         head = [f"HTTP/1.1 {reply.status} {http.client.responses.get(reply.status, 'Whatever')}",
@@ -623,13 +623,13 @@ def http09(server, rule, request, reply):
 class Interim(Reply):
     """Interim answers, and never the one that counts."""
 
-    def __init__(self, ms):
+    def __init__(self, ms, longer):
         super().__init__(0)
-        self.ms = ms
+        self.ms, self.longer = ms, longer
 
 
 def interim(server, rule, request, reply):
-    return Interim(rule.number("ms", 10))
+    return Interim(rule.number("ms", 10), rule.number("bytes", 1))
 
 
 def header_flood(server, rule, request, reply):
