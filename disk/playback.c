@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -54,6 +55,7 @@ struct streamer {
 	pthread_t thread;
 	bool started;
 	struct pack_stream stream;
+	uint64_t from;	/* byte of the file at which its run begins */
 	uint32_t end;	/* behind its run */
 	uint64_t limit; /* byte of the file behind which no segment of its run begins */
 };
@@ -70,7 +72,7 @@ struct playback {
 	int file;	     /* the cache's, or -1 */
 	bool whole;	     /* it was, from the start */
 	atomic_bool broken;  /* it cannot be written to */
-	bool shared;	     /* by several mirrors */
+	atomic_bool shared;  /* by several mirrors */
 	struct streamer streamers[STREAMERS];
 	pthread_t keeper;
 	bool keeping;
@@ -274,6 +276,8 @@ static int sink(void *context, uint64_t at, const void *data, size_t len, struct
 	uint64_t before = s->stream.at;
 	int r = pack_stream_take(&s->stream, at, data, len, e);
 
+	if (at < s->from) /* the server does not know ranges: each part would cost all that stands before it */
+		s->playback->shared = false;
 	pthread_mutex_lock(&s->playback->lock);
 	note_bytes(s->playback, (size_t)(s->stream.at - before));
 	pthread_mutex_unlock(&s->playback->lock);
@@ -309,8 +313,8 @@ static void give_back(struct playback *p, const struct streamer *s, uint32_t fro
 
 static const struct pack_stream_ops stream_ops = {.head = on_head, .segment = on_segment};
 
-/* Asks for one run. 0: it came; 1: there is nothing to ask for. */
-static int stream_run(struct streamer *s, struct err *e)
+/* Asks for one run. 0: it came; 1: there is nothing to ask for. *progress: something of it came that need not be asked for again. */
+static int stream_run(struct streamer *s, bool *progress, struct err *e)
 {
 	struct playback *p = s->playback;
 	char path[PACK_PATH_MAX];
@@ -329,7 +333,7 @@ static int stream_run(struct streamer *s, struct err *e)
 		return 1;
 	pack_path(&p->profile.pack, path);
 	pack_stream_init(&s->stream, &stream_ops, s, &p->profile, p->image_size, known ? &p->pack : NULL, from);
-	rq.offset = s->stream.at;
+	rq.offset = s->from = s->stream.at;
 	if (known) {
 		end = p->pack.segments[s->end - 1].offset + p->pack.segments[s->end - 1].len;
 	} else {
@@ -340,6 +344,7 @@ static int stream_run(struct streamer *s, struct err *e)
 	}
 	rq.len = end - rq.offset;
 	r = origin_get(p->origin, &rq, &answer, e);
+	*progress = s->stream.segment > from || (!known && s->stream.pack);
 	pack_stream_free(&s->stream);
 	pthread_mutex_lock(&p->lock);
 	give_back(p, s, from);
@@ -380,22 +385,22 @@ static void *stream(void *context)
 	struct streamer *s = context;
 	struct playback *p = s->playback;
 	unsigned failures = 0;
+	bool progress = false;
 	int r = 0;
 
 	while (r != 1) {
 		struct err e = ERR_INIT;
-		uint64_t before = s->stream.at;
 
-		r = stream_run(s, &e);
+		r = stream_run(s, &progress, &e);
 		start_others(p);
 		if (r >= 0) {
 			failures = 0;
 			continue;
 		}
-		failures = s->stream.at > before ? 1 : failures + 1;
-		if (r == -ECANCELED || failures == TRIES)
+		failures = progress ? 1 : r == -ECANCELED || r == -ENOENT ? TRIES : failures + 1; /* nobody has it: that does not change soon */
+		if (failures == TRIES)
 			give_up(p, &e);
-		if (r == -ECANCELED || failures == TRIES || !rest(p, failures))
+		if (failures == TRIES || !rest(p, failures))
 			break;
 	}
 	pthread_mutex_lock(&p->lock);
@@ -430,8 +435,11 @@ static int load_head(struct playback *p, struct err *e)
 	_cleanup_buf_ struct buf head = BUF_INIT(PACK_HEAD_MAX);
 	struct pack pack;
 	int64_t len;
+	struct stat st;
 	int r = buf_reserve(&head, PACK_START);
 
+	if (p->whole && (fstat(p->file, &st) < 0 || (uint64_t)st.st_size != p->profile.size))
+		return -EBADMSG;
 	if (!r)
 		r = file_pread(p->file, head.data, PACK_START, 0);
 	if (r < 0)
@@ -452,12 +460,25 @@ static int load_head(struct playback *p, struct err *e)
 	return r;
 }
 
+/* A whole file that is none makes room for another one. */
+static void replace_file(struct playback *p)
+{
+	cache_drop_pack(p->cache, &p->profile.pack);
+	close(p->file);
+	p->file = cache_open_pack(p->cache, &p->profile.pack, &p->whole);
+	if (p->file >= 0 && p->whole) /* it cannot be removed */
+		close(steal_fd(&p->file));
+}
+
 /* A whole file is believed until a segment is read; of one in parts, those that are there have to be found. */
 static void look_at_file(struct playback *p)
 {
 	struct err e = ERR_INIT;
+	int r = p->file < 0 ? -ENOENT : load_head(p, &e);
 
-	if (p->file < 0 || load_head(p, &e) < 0)
+	if (r < 0 && p->file >= 0 && p->whole)
+		replace_file(p);
+	if (r < 0)
 		return;
 	for (uint32_t i = 0; i < p->pack.segment_count; i++) {
 		_cleanup_free_ uint8_t *data = p->whole ? NULL : load_from_file(p, &p->pack.segments[i]);
@@ -470,6 +491,8 @@ static void look_at_file(struct playback *p)
 		p->written++;
 		pthread_mutex_unlock(&p->lock);
 	}
+	if (!p->whole && p->written == p->pack.segment_count) /* who filled it was killed before it could say so */
+		cache_finish_pack(p->cache, &p->profile.pack, p->profile.size);
 }
 
 /* ---- the keeper ---- */
