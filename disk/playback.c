@@ -412,7 +412,6 @@ static void *stream(void *context)
 
 static void start_streamer(struct playback *p, struct streamer *s)
 {
-	s->playback = p;
 	pthread_mutex_lock(&p->lock);
 	if (!s->started && !p->cancelled) {
 		s->started = !thread_start(&s->thread, stream, s);
@@ -716,6 +715,8 @@ int playback_open(struct playback **out, const struct profile *profile, uint64_t
 	p->cache = cache;
 	p->queue_max = memory / 4;
 	p->file = -1;
+	for (size_t i = 0; i < STREAMERS; i++)
+		p->streamers[i].playback = p;
 	STAILQ_INIT(&p->queue);
 	pthread_mutex_init(&p->lock, NULL);
 	clock_cond_init(&p->changed);
