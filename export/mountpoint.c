@@ -89,7 +89,7 @@ static int check(const char *dir, struct err *e)
 	return 0;
 }
 
-/* libfuse frees its copy of the folder's name only when it unmounts. */
+/* libfuse frees its copy of the folder's name only when it unmounts: no leak to report. */
 static int session_mount(struct fuse_session *session, const char *dir)
 {
 	int r;
