@@ -1,6 +1,10 @@
 /* A wide-area network between two network namespaces: a TUN device in each, and in between delay, rate, a queue, loss, and faults.
  *
- *	relay NAMESPACE-FILE DEVICE NAMESPACE-FILE DEVICE
+ *	relay [-g] NAMESPACE-FILE DEVICE NAMESPACE-FILE DEVICE
+ *
+ * -g lets the kernels hand over many TCP segments as one, as network cards do (up to 64 KiB, which arrive together): without it, 1 Gbit/s
+ * takes a processor of its own. Times, the queue and the counters are those of the packets that a wire would carry. For rates at which
+ * 64 KiB are a short time.
  *
  * Says "ready" when both devices are there (without addresses, down). Then each line of standard input is an order, answered by one line:
  *
@@ -14,11 +18,12 @@
  *	stats			"forward PACKETS BYTES LOST back PACKETS BYTES LOST"
  *
  * Ends when its input does, so it never outlives a test; the devices end with it. One thread; each direction has a ring of
- * packets that are on their way, in the order in which they arrive. */
+ * packets that are on their way, in the order in which they arrive. bench/line.py measures over it, too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -31,14 +36,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PACKETS 8192 /* on the way, in each direction */
+#define PACKETS 8192 /* on the way, in each direction; -g: a fourth of it */
 #define PACKET_MAX 2048
+#define PACKET_MAX_MANY (65536 + sizeof(struct virtio_net_hdr))
 #define SECOND 1000000000ull
 
 struct packet {
 	uint64_t sent_ns, due_ns; /* its last bit is on the wire; it arrives */
-	size_t len;
-	uint8_t bytes[PACKET_MAX];
+	size_t len;		  /* of bytes */
+	size_t wire_len;
+	uint8_t *bytes; /* -g: behind a struct virtio_net_hdr */
 };
 
 struct direction {
@@ -47,7 +54,7 @@ struct direction {
 	uint64_t wire_free_ns;
 	uint64_t waiting; /* bytes that are not yet sent */
 	uint64_t packets, bytes, lost;
-	struct packet ring[PACKETS];
+	struct packet *ring;
 };
 
 static struct direction forward, back;
@@ -55,6 +62,9 @@ static uint64_t rate, delay_ns, queue_max = 256 << 10, hole;
 static double loss;
 static uint64_t random_state = 1;
 static bool off;
+static bool many; /* -g */
+static uint64_t ring_len = PACKETS;
+static size_t packet_max = PACKET_MAX;
 
 static void die(const char *what)
 {
@@ -74,19 +84,48 @@ static uint64_t now_ns(void)
 static int make_device(const char *namespace_file, const char *name)
 {
 	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), other = open(namespace_file, O_RDONLY | O_CLOEXEC), fd;
-	struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	struct ifreq request = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | (many ? IFF_VNET_HDR : 0))};
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	if (own < 0 || other < 0 || setns(other, CLONE_NEWNET) < 0)
 		die(namespace_file);
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0)
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || (many && ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) < 0))
 		die("/dev/net/tun");
 	if (setns(own, CLONE_NEWNET) < 0)
 		die("setns");
 	close(own);
 	close(other);
 	return fd;
+}
+
+static void make_ring(struct direction *d)
+{
+	uint8_t *bytes = calloc(ring_len, packet_max);
+
+	d->ring = calloc(ring_len, sizeof(*d->ring));
+	if (!d->ring || !bytes)
+		die("packets");
+	for (uint64_t i = 0; i < ring_len; i++)
+		d->ring[i].bytes = bytes + i * packet_max;
+}
+
+/* How many packets these are, and their bytes with all their headers. */
+static uint64_t measure(struct packet *p)
+{
+	struct virtio_net_hdr h;
+	uint64_t packets = 1;
+
+	p->wire_len = p->len;
+	if (!many)
+		return 1;
+	memcpy(&h, p->bytes, sizeof(h));
+	p->wire_len -= sizeof(h);
+	if (h.gso_type != VIRTIO_NET_HDR_GSO_NONE && h.gso_size && p->wire_len > h.hdr_len) {
+		packets = (p->wire_len - h.hdr_len + h.gso_size - 1) / h.gso_size;
+		p->wire_len += (packets - 1) * h.hdr_len;
+	}
+	return packets;
 }
 
 /* Uniform in [0, 1): xorshift64*. */
@@ -100,10 +139,10 @@ static double chance(void)
 
 static void deliver(struct direction *d, uint64_t now)
 {
-	while (d->sent < d->next && d->ring[d->sent % PACKETS].sent_ns <= now)
-		d->waiting -= d->ring[d->sent++ % PACKETS].len;
-	while (d->first < d->sent && d->ring[d->first % PACKETS].due_ns <= now) {
-		struct packet *p = &d->ring[d->first++ % PACKETS];
+	while (d->sent < d->next && d->ring[d->sent % ring_len].sent_ns <= now)
+		d->waiting -= d->ring[d->sent++ % ring_len].wire_len;
+	while (d->first < d->sent && d->ring[d->first % ring_len].due_ns <= now) {
+		struct packet *p = &d->ring[d->first++ % ring_len];
 
 		if (off || write(d->out, p->bytes, p->len) < 0)
 			d->lost++;
@@ -112,38 +151,37 @@ static void deliver(struct direction *d, uint64_t now)
 
 static void take(struct direction *d, uint64_t now)
 {
-	struct packet *p = &d->ring[d->next % PACKETS];
+	struct packet *p = &d->ring[d->next % ring_len];
 	uint64_t begin = d->wire_free_ns > now ? d->wire_free_ns : now;
 	ssize_t n;
 
-	if (d->next - d->first == PACKETS)
+	if (d->next - d->first == ring_len)
 		return; /* the rest waits in the device's own queue */
-	while ((n = read(d->in, p->bytes, PACKET_MAX)) > 0) {
-		d->packets++;
-		d->bytes += (uint64_t)n;
-		if (off || (hole && (uint64_t)n > hole) || d->waiting + (uint64_t)n > queue_max ||
-			(loss > 0 && chance() * 100 < loss)) {
+	while ((n = read(d->in, p->bytes, packet_max)) > 0) {
+		p->len = (size_t)n;
+		d->packets += measure(p);
+		d->bytes += p->wire_len;
+		if (off || (hole && p->wire_len > hole) || d->waiting + p->wire_len > queue_max || (loss > 0 && chance() * 100 < loss)) {
 			d->lost++;
 			continue;
 		}
-		p->len = (size_t)n;
-		p->sent_ns = begin + (rate ? p->len * 8 * SECOND / rate : 0);
+		p->sent_ns = begin + (rate ? p->wire_len * 8 * SECOND / rate : 0);
 		p->due_ns = p->sent_ns + delay_ns;
 		begin = d->wire_free_ns = p->sent_ns;
-		d->waiting += p->len;
+		d->waiting += p->wire_len;
 		d->next++;
 		deliver(d, now);
-		if (d->next - d->first == PACKETS)
+		if (d->next - d->first == ring_len)
 			return;
-		p = &d->ring[d->next % PACKETS];
+		p = &d->ring[d->next % ring_len];
 	}
 }
 
 /* When something arrives or leaves the queue; UINT64_MAX: nothing is on the way. */
 static uint64_t next_event(const struct direction *d)
 {
-	return d->first < d->sent ? d->ring[d->first % PACKETS].due_ns
-	     : d->sent < d->next  ? d->ring[d->sent % PACKETS].sent_ns
+	return d->first < d->sent ? d->ring[d->first % ring_len].due_ns
+	     : d->sent < d->next  ? d->ring[d->sent % ring_len].sent_ns
 				  : UINT64_MAX;
 }
 
@@ -199,10 +237,18 @@ static bool take_orders(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: relay NAMESPACE-FILE DEVICE NAMESPACE-FILE DEVICE\n");
+	many = argc == 6 && !strcmp(argv[1], "-g");
+	if (argc != (many ? 6 : 5)) {
+		fprintf(stderr, "usage: relay [-g] NAMESPACE-FILE DEVICE NAMESPACE-FILE DEVICE\n");
 		return 2;
 	}
+	if (many) {
+		argv++;
+		ring_len = PACKETS / 4;
+		packet_max = PACKET_MAX_MANY;
+	}
+	make_ring(&forward);
+	make_ring(&back);
 	forward.in = back.out = make_device(argv[1], argv[2]);
 	back.in = forward.out = make_device(argv[3], argv[4]);
 	prctl(PR_SET_TIMERSLACK, 1);
