@@ -44,7 +44,8 @@
 struct packet {
 	uint64_t sent_ns, due_ns; /* its last bit is on the wire; it arrives */
 	size_t len;		  /* of bytes */
-	size_t wire_len;
+	size_t wire_len;	  /* of the packets that it stands for */
+	uint64_t packets;
 	uint8_t *bytes; /* -g: behind a struct virtio_net_hdr */
 };
 
@@ -110,22 +111,20 @@ static void make_ring(struct direction *d)
 		d->ring[i].bytes = bytes + i * packet_max;
 }
 
-/* How many packets these are, and their bytes with all their headers. */
-static uint64_t measure(struct packet *p)
+static void measure(struct packet *p)
 {
 	struct virtio_net_hdr h;
-	uint64_t packets = 1;
 
+	p->packets = 1;
 	p->wire_len = p->len;
 	if (!many)
-		return 1;
+		return;
 	memcpy(&h, p->bytes, sizeof(h));
 	p->wire_len -= sizeof(h);
 	if (h.gso_type != VIRTIO_NET_HDR_GSO_NONE && h.gso_size && p->wire_len > h.hdr_len) {
-		packets = (p->wire_len - h.hdr_len + h.gso_size - 1) / h.gso_size;
-		p->wire_len += (packets - 1) * h.hdr_len;
+		p->packets = (p->wire_len - h.hdr_len + h.gso_size - 1) / h.gso_size;
+		p->wire_len += (p->packets - 1) * h.hdr_len;
 	}
-	return packets;
 }
 
 /* Uniform in [0, 1): xorshift64*. */
@@ -145,7 +144,7 @@ static void deliver(struct direction *d, uint64_t now)
 		struct packet *p = &d->ring[d->first++ % ring_len];
 
 		if (off || write(d->out, p->bytes, p->len) < 0)
-			d->lost++;
+			d->lost += p->packets;
 	}
 }
 
@@ -159,10 +158,11 @@ static void take(struct direction *d, uint64_t now)
 		return; /* the rest waits in the device's own queue */
 	while ((n = read(d->in, p->bytes, packet_max)) > 0) {
 		p->len = (size_t)n;
-		d->packets += measure(p);
+		measure(p);
+		d->packets += p->packets;
 		d->bytes += p->wire_len;
 		if (off || (hole && p->wire_len > hole) || d->waiting + p->wire_len > queue_max || (loss > 0 && chance() * 100 < loss)) {
-			d->lost++;
+			d->lost += p->packets;
 			continue;
 		}
 		p->sent_ns = begin + (rate ? p->wire_len * 8 * SECOND / rate : 0);
