@@ -17,6 +17,16 @@ class Failed(Exception):
     """A tool did not do its work; the text is for the table."""
 
 
+class Clock:
+    """The time that a part may take. The first round is always taken whole; others as far as time is left."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + minutes * 60
+
+    def over(self, number):
+        return number > 0 and time.monotonic() > self.end
+
+
 def say(text):
     print("bench: " + text, file=sys.stderr, flush=True)
 
@@ -29,6 +39,11 @@ def drop_page_cache():
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write("3\n")
+
+
+def size_of(folder):
+    """Bytes of all its files."""
+    return sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(folder) for f in files)
 
 
 def warm_page_cache(*paths):
@@ -48,6 +63,7 @@ def last_line(text):
 
 def run(args, limit, **options):
     """Runs a command to its end. Returns (wall seconds, CPU seconds, output); Failed with its last line."""
+    name = os.path.basename(args[2] if args[0] == "nsenter" else args[0])
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     child = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -57,12 +73,47 @@ def run(args, limit, **options):
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        raise Failed("%s: not done after %d s" % (os.path.basename(args[0]), limit)) from None
+        raise Failed("%s: not done after %d s" % (name, limit)) from None
     wall = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if child.returncode:
-        raise Failed("%s: %s" % (os.path.basename(args[0]), last_line(output) or "exit status %d" % child.returncode))
+        raise Failed("%s: %s" % (name, last_line(output) or "exit status %d" % child.returncode))
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, output
+
+
+def read_proc(pid, name):
+    """"" where the process has ended meanwhile."""
+    try:
+        with open("/proc/%s/%s" % (pid, name)) as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def processes(pids):
+    """These and all their descendants."""
+    children = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        stat = read_proc(pid, "stat")
+        if stat:
+            children.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(pid))
+    found = list(pids)
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def cpu_seconds(pids):
+    """Of these and all their descendants that live, and of their children that have ended."""
+    stats = [read_proc(pid, "stat") for pid in processes(pids)]
+    ticks = sum(sum(map(int, stat.rsplit(")", 1)[1].split()[11:15])) for stat in stats if stat)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(pids):
+    """The most that each of these and their descendants has had resident, in bytes, the greatest first."""
+    lines = [line for pid in processes(pids) for line in read_proc(pid, "status").splitlines()]
+    return sorted((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), reverse=True)
 
 
 def read_pass(path, *what, limit=60):

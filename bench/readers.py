@@ -1,13 +1,15 @@
-"""The tools that show a remote disk as a file. Each is started on a folder and gives the path of the disk in it.
+"""A disk on a web server, in all forms that it is read in; and the tools that show it as a file. Each is started on a folder and gives the
+path of the disk in it.
 
 A reader's processes are children of ours, and end by unmounting; what does not end in time is killed, by its own process id."""
 
+import copy
 import os
 import subprocess
 import tempfile
 import time
 
-from measure import Failed, last_line
+from measure import Failed, cpu_seconds, last_line, run
 
 START_S = 60
 END_S = 20
@@ -26,6 +28,31 @@ def unmount(path):
         subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=END_S)
 
 
+class Offer:
+    """A disk below the web server's root: as it is, in a store of ours, and in one of casync's. `inside` runs a command in the
+    namespace from which `url` can be reached."""
+
+    def __init__(self, workplace, image, name):
+        """Publishes it. image: a file on the same file system, or elsewhere."""
+        self.name, self.root, self.url, self.inside = name, workplace.root, workplace.url, ()
+        file = os.path.join(self.root, name + ".img")
+        run(["cp", "--reflink=auto", "--sparse=always", image, file], 600)
+        self.link = workplace.publish(image, name + ".store", name)
+        # An archive with the image as its one file: `casync mkdev`, for the image itself, needs /dev/nbd.
+        folder = tempfile.mkdtemp(prefix="tree.", dir=workplace.dir)
+        os.link(file, os.path.join(folder, "disk"))
+        run(["casync", "make", "--compression=zstd", "--store=" + self.path("castr"), self.path("caidx"), folder], 600)
+
+    def path(self, form):
+        return os.path.join(self.root, self.name + "." + form)
+
+    def at(self, url, inside):
+        """The same through another server's name."""
+        other = copy.copy(self)
+        other.url, other.inside = url, inside
+        return other
+
+
 class Reader:
     """One tool. `note` goes below the table. keeps_cache: "folder" (a local cache that outlives it), "running" (one that
     lives while it runs), None."""
@@ -33,14 +60,14 @@ class Reader:
     keeps_cache = None
     note = ""
 
-    def __init__(self, workplace):
-        self.workplace = workplace
+    def __init__(self, workplace, offer):
+        self.workplace, self.offer = workplace, offer
         self.children = []
         self.mount = self.cache = None
 
     def served(self):
         """Paths that the server reads for it."""
-        return [os.path.join(self.workplace.root, "large.img")]
+        return [self.offer.path("img")]
 
     def start(self):
         self.mount = tempfile.mkdtemp(prefix="mount.", dir=self.workplace.dir)
@@ -50,7 +77,7 @@ class Reader:
         return self.wait_for(self.launch())
 
     def spawn(self, *args, **options):
-        child = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
+        child = subprocess.Popen([*self.offer.inside, *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
                                  **options)
         self.children.append(child)
         return child
@@ -74,11 +101,7 @@ class Reader:
 
     def cpu(self):
         """Seconds of CPU that its processes have used; those of the server on the other side are not among them."""
-        ticks = 0
-        for child in self.children:
-            with open("/proc/%d/stat" % child.pid) as f:
-                ticks += sum(int(field) for field in f.read().rsplit(")", 1)[1].split()[11:13])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds([child.pid for child in self.children])
 
     def stop(self, forget_cache):
         if not self.mount:
@@ -106,10 +129,10 @@ class InetBoot(Reader):
     keeps_cache = "folder"
 
     def served(self):
-        return [os.path.join(self.workplace.root, "store")]
+        return [self.offer.path("store")]
 
     def launch(self):
-        self.spawn(self.workplace.inetboot, "mount", "--cache", self.cache, self.workplace.link, self.mount)
+        self.spawn(self.workplace.inetboot, "mount", "--cache", self.cache, self.offer.url + self.offer.link, self.mount)
         return os.path.join(self.mount, "disk")
 
 
@@ -122,7 +145,7 @@ class Nbdkit(Reader):
         path = os.path.join(self.mount, "disk")
         listening = os.path.join(self.mount + ".sock")
         self.server = self.spawn("nbdkit", "-f", "-U", listening, *self.filters, "curl",
-                                 self.workplace.url + "/large.img", *self.parameters(), env=dict(os.environ, TMPDIR=self.cache))
+                                 "%s/%s.img" % (self.offer.url, self.offer.name), *self.parameters(), env=dict(os.environ, TMPDIR=self.cache))
         self.wait_for(listening, os.path.exists)
         open(path, "w").close()
         self.spawn("nbdfuse", "-r", path, "--unix", listening)
@@ -148,12 +171,23 @@ class NbdkitCache(Nbdkit):
 
 class Httpdirfs(Reader):
     name = "httpdirfs"
-    keeps_cache = "folder"
-    note = "1.2.5 asks for one byte more than the file has, which strict servers refuse"
+    note = "the server has to say Accept-Ranges in each answer"
 
     def launch(self):
-        self.spawn("httpdirfs", "-f", "--cache", "--cache-location", self.cache, self.workplace.url + "/", self.mount)
-        return os.path.join(self.mount, "large.img")
+        self.spawn("httpdirfs", "-f", *self.parameters(), self.offer.url + "/", self.mount)
+        return os.path.join(self.mount, self.offer.name + ".img")
+
+    def parameters(self):
+        return ()
+
+
+class HttpdirfsCache(Httpdirfs):
+    name = "httpdirfs --cache"
+    keeps_cache = "folder"
+    note = ""
+
+    def parameters(self):
+        return ("--cache", "--cache-location", self.cache)
 
 
 class CasyncMount(Reader):
@@ -161,11 +195,11 @@ class CasyncMount(Reader):
     note = "an archive that holds the image as a file: `casync mkdev` needs /dev/nbd"
 
     def served(self):
-        return [os.path.join(self.workplace.root, "casync")]
+        return [self.offer.path("castr")]
 
     def launch(self):
-        url = self.workplace.url
-        self.spawn("casync", "mount", "--store=%s/casync" % url, "%s/large.caidx" % url, self.mount,
+        url = "%s/%s." % (self.offer.url, self.offer.name)
+        self.spawn("casync", "mount", "--store=%scastr" % url, "%scaidx" % url, self.mount,
                    env=dict(os.environ, TMPDIR=self.cache))
         return os.path.join(self.mount, "disk")
 
@@ -187,4 +221,4 @@ class PlainFile(Reader):
         pass
 
 
-ALL = (InetBoot, Nbdkit, NbdkitCache, Httpdirfs, CasyncMount, PlainFile)
+ALL = (InetBoot, Nbdkit, NbdkitCache, Httpdirfs, HttpdirfsCache, CasyncMount, PlainFile)

@@ -1,9 +1,7 @@
 """Reads of a 1 GiB disk through FUSE. See README.md for what cold, warm and page-cache-warm mean."""
 
-import os
-
-from measure import Failed, Samples, drop_page_cache, load, offsets_seed, read_pass, run, say, warm_page_cache
-from readers import ALL
+from measure import Failed, Samples, drop_page_cache, load, offsets_seed, read_pass, say, warm_page_cache
+from readers import ALL, Offer
 
 COLD_READS = 500
 WARM_READS = 2000
@@ -65,21 +63,10 @@ def one_round(reader, number, samples, checksum):
     take("cold_rand", scattered(path, COLD_READS, offsets_seed(number, "cold")))
 
 
-def prepare(workplace):
-    large = os.path.join(workplace.root, "large.img")
-    os.link(workplace.large, large)
-    workplace.link = workplace.publish(workplace.large, "store", "large")
-    folder = os.path.join(workplace.dir, "casync-tree")
-    os.mkdir(folder)
-    os.link(large, os.path.join(folder, "disk"))
-    run(["casync", "make", "--compression=zstd", "--store=" + os.path.join(workplace.root, "casync"),
-         os.path.join(workplace.root, "large.caidx"), folder], 600)
-
-
 def measure(workplace, rounds):
     samples = Samples()
-    prepare(workplace)
-    readers = [tool(workplace) for tool in ALL]
+    offer = Offer(workplace, workplace.large, "large")
+    readers = [tool(workplace, offer) for tool in ALL]
     for number in range(rounds):
         for reader in readers:
             if reader.name in samples.failed:

@@ -1,7 +1,7 @@
 """Turns the numbers into tables for people, and holds them against the aims."""
 
 OURS = "inetboot"
-PEERS = ("nbdkit curl + nbdfuse", "nbdkit curl cache + nbdfuse", "httpdirfs", "casync mount")
+PEERS = ("nbdkit curl + nbdfuse", "nbdkit curl cache + nbdfuse", "httpdirfs", "httpdirfs --cache", "casync mount")
 PUBLISH, ZSTD = "inetboot publish --level 3", "zstd -3 -T0"
 UNCHANGED, SHA256 = "inetboot publish, unchanged", "SHA-256 alone, all cores"
 

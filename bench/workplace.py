@@ -7,13 +7,10 @@ the same writes cost up to three times as much after the benchmark's last run, o
 import hashlib
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
-import time
 
 from measure import Failed, run, say
+from webserver import WebServer
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "inetboot")
@@ -21,30 +18,6 @@ FILES_BYTES = 900 << 20  # of real files in the large image
 IMAGE_BYTES = 1 << 30
 DISK_BYTES = 32 << 30  # of the file system for all that is written; sparse
 FILE_MOST = 64 << 20  # a few huge files would make it untypical
-
-# open_file_cache stays off: with it, block files beyond the descriptor limit are answered with 500.
-NGINX = """%(user)s
-worker_processes 1;
-daemon off;
-pid %(dir)s/pid;
-error_log %(dir)s/error.log;
-events { worker_connections 512; }
-http {
-	access_log off;
-	sendfile on;
-	tcp_nopush on;
-	open_file_cache off;
-	keepalive_requests 1000000;
-	types { }
-	default_type application/octet-stream;
-	client_body_temp_path %(dir)s/body;
-	proxy_temp_path %(dir)s/proxy;
-	fastcgi_temp_path %(dir)s/fastcgi;
-	uwsgi_temp_path %(dir)s/uwsgi;
-	scgi_temp_path %(dir)s/scgi;
-	server { listen 127.0.0.1:%(port)d; root %(root)s; autoindex on; }
-}
-"""
 
 
 def sha256_of(path):
@@ -114,7 +87,8 @@ class Workplace:
                 run(["/sbin/losetup", "-d", device], 30)  # takes effect when it is unmounted
             os.unlink(disk)
 
-    def prepare(self):
+    def prepare(self, with_large):
+        """with_large: a part needs the large image."""
         self.make_disk()
         os.mkdir(self.root)
         run([os.path.join(SOURCE, "tools/install-deps"), "build", "demo", "bench"], 1800)
@@ -123,6 +97,20 @@ class Workplace:
         self.inetboot = os.path.join(self.build, "cli/inetboot")
         if not os.access(self.inetboot, os.X_OK):
             raise Failed("%s is not there" % self.inetboot)
+        self.relay = os.path.join(self.build, "tests/network/relay")
+        if with_large:
+            self.prepare_large()
+        self.key = os.path.join(self.dir, "key")
+        self.public = run([self.inetboot, "key", self.key], 30)[2].strip()
+        self.server = WebServer(os.path.join(self.dir, "nginx"), self.root)
+        self.url = self.server.url
+
+    def need_relay(self):
+        for path in (self.relay, "/dev/net/tun"):
+            if not os.path.exists(path):
+                raise Failed("%s is not there: no lines between network namespaces" % path)
+
+    def prepare_large(self):
         if not self.large:
             self.large = os.path.join(self.kept, "usr.img")
             if not os.path.exists(self.large):
@@ -131,59 +119,28 @@ class Workplace:
         run(["cp", "--sparse=always", self.large, os.path.join(self.dir, "large.img")], 600)
         self.large = os.path.join(self.dir, "large.img")
         self.large_sha256 = sha256_of(self.large)
-        self.key = os.path.join(self.dir, "key")
-        self.public = run([self.inetboot, "key", self.key], 30)[2].strip()
-        self.serve()
 
     def make_build(self):
         self.build = os.path.join(SOURCE, "build-bench")
         say("building in %s" % self.build)
         if not os.path.exists(os.path.join(self.build, "build.ninja")):
             run(["meson", "setup", "--buildtype=release", self.build, SOURCE], 300)
-        run(["ninja", "-C", self.build, "cli/inetboot", "guest/initramfs.cpio.gz"], 1800)
+        run(["ninja", "-C", self.build, "cli/inetboot", "guest/initramfs.cpio.gz", "tests/network/relay"], 1800)
 
     def debian_image(self):
         out = os.path.join(self.dir, "debian.img")
         run([os.path.join(SOURCE, "tests/images/make-image"), "systemd-ext4", out], 1800)
         return out
 
-    def publish(self, image, store, name):
-        """Into a store below the web server's root. Returns its link."""
+    def publish(self, image, store, name, *options):
+        """Into a store below the web server's root. Returns its link, without the server's URL."""
         run([self.inetboot, "publish", image, os.path.join(self.root, store), "--name", name, "--key", self.key,
-             "--level", "3"], 600)
-        return "%s/%s/%s#%s" % (self.url, store, name, self.public)
-
-    def serve(self):
-        """nginx with one worker on loopback, without any cache of its own."""
-        folder = os.path.join(self.dir, "nginx")
-        os.mkdir(folder)
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        config = os.path.join(folder, "nginx.conf")
-        with open(config, "w") as f:
-            f.write(NGINX % {"dir": folder, "root": self.root, "port": port, "user": "user root;" if os.geteuid() == 0 else ""})
-        self.server = subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", config, "-e",
-                                        os.path.join(folder, "error.log")], stdin=subprocess.DEVNULL)
-        self.url = "http://127.0.0.1:%d" % port
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                if self.server.poll() is not None:
-                    break
-                time.sleep(0.05)
-        raise Failed("nginx does not start: see %s" % folder)
+             "--level", "3", *options], 600)
+        return "/%s/%s#%s" % (store, name, self.public)
 
     def close(self):
-        if self.server and self.server.poll() is None:
-            self.server.send_signal(signal.SIGTERM)
-            try:
-                self.server.wait(10)
-            except subprocess.TimeoutExpired:
-                self.server.kill()
-                self.server.wait()
+        if self.server:
+            self.server.stop()
         if os.path.ismount(self.dir):
             run(["umount", self.dir], 120)
         shutil.rmtree(self.dir, ignore_errors=True)
