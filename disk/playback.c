@@ -6,7 +6,7 @@
  *	the keeper	a thread that takes segments out of the queue, writes them into the cache's file, decompresses and shows them
  *
  * A segment that is here is in the queue or in the file. Readers decompress it themselves, in a bounded memory that they share with the keeper. The keeper
- * may hang in `show` until a reader is answered, so no reader waits for the keeper for ever: how long a reader waits is bounded.
+ * goes as fast as those read whom it shows things to, so no reader waits for it for ever: how long a reader waits is bounded.
  *
  * How long a segment will take is what is still to come before it and with it, by the speed of late. It is waited for when that is a few times
  * what a block would take: a little late is better than fetching it twice over a link that is busy with it, very late is not. */
@@ -496,22 +496,23 @@ static void look_at_file(struct playback *p)
 
 /* ---- the keeper ---- */
 
+/* Decompresses it first: those who are told of it read it at once. */
 static void show(struct playback *p, uint32_t segment)
 {
 	const struct memory_block *block;
 	uint32_t place = segment * PACK_SEGMENT_PAGES, end = place + p->pack.segments[segment].pages, run;
-	const uint8_t *from;
 
 	if (!p->show || get_segment(p, segment, &block) < 0)
 		return;
-	for (from = block->data; place < end && !p->cancelled; from += (size_t)run * PACK_PAGE, place += run) {
+	memory_put(p->memory, block);
+	for (; place < end; place += run) {
 		uint64_t page = pack_page_at(&p->pack, place, &run);
 
 		if (run > end - place)
 			run = end - place;
-		p->show(p->context, page * PACK_PAGE, from, (size_t)run * PACK_PAGE);
+		while (!p->cancelled && !p->show(p->context, page * PACK_PAGE, (uint64_t)run * PACK_PAGE))
+			;
 	}
-	memory_put(p->memory, block);
 }
 
 static void keep_segment(struct playback *p, const struct packet *k)

@@ -26,9 +26,10 @@ struct playback;
 int playback_open(struct playback **out, const struct profile *profile, uint64_t image_size, struct origin *origin, struct cache *cache,
 	size_t memory, struct err *e);
 
-/* Gets pages, in the order in which they come, from one thread; may wait as long as it likes. offset and len in bytes of the image; the last
- * page may reach behind its end. */
-typedef void (*playback_show)(void *context, uint64_t offset, const void *data, size_t len);
+/* Is told of pages that are here, in the order in which they come, from one thread, so that it may have them read. offset and len in bytes of the image;
+ * the last page may reach behind its end. False: it cannot take more just now; it is asked again until it can, and should wait a
+ * moment before it says so. */
+typedef bool (*playback_show)(void *context, uint64_t offset, uint64_t len);
 
 /* Starts the stream. show: or NULL. Once. */
 int playback_start(struct playback *p, playback_show show, void *context, struct err *e);

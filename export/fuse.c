@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/room.h"
 #include "export/pending.h"
@@ -25,7 +24,6 @@
 #define INODE_STATUS 3
 #define VALID_S 86400.0
 #define EXACT_READAHEAD 4096 /* the least that lets one read be one request; 0 would make each page one */
-#define OPEN_WAIT_MS 2000    /* for the first open: before it the kernel takes no pages */
 #define BACKGROUND 32	  /* the kernel's readahead requests at once: fewer than SLOTS, so that `status` answers while reads wait for the network */
 #define READ_MAX SLOTS_WRITE_MAX /* bytes of one request: the kernel's own bound */
 
@@ -37,10 +35,6 @@ struct fuse_export {
 	pthread_mutex_t lock; /* for what follows */
 	struct status_text *texts; /* of open status files */
 	uint32_t last_text;
-	bool opened; /* the disk, in this process or before it */
-	uint64_t open_until_ms;
-	pthread_cond_t opening;
-	bool stopping;
 };
 
 struct status_text {
@@ -176,14 +170,6 @@ static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 		drop_text(x, fi->fh);
 }
 
-static void note_open(struct fuse_export *x)
-{
-	pthread_mutex_lock(&x->lock);
-	x->opened = true;
-	pthread_cond_broadcast(&x->opening);
-	pthread_mutex_unlock(&x->lock);
-}
-
 static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 {
 	struct fuse_export *x = export_of(req);
@@ -196,7 +182,6 @@ static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 		fi->keep_cache = 1;
 		fi->direct_io = x->o.direct;
 		fuse_reply_open(req, fi);
-		note_open(x);
 	}
 }
 
@@ -301,7 +286,6 @@ int fuse_export_open(struct fuse_export **out, const struct fuse_export_options 
 		return err_set(e, -ENOMEM, "no memory for a mount");
 	x->o = *o;
 	pthread_mutex_init(&x->lock, NULL);
-	clock_cond_init(&x->opening);
 	room_init(&x->buffers, o->buffers);
 	r = session_open(&x->session, &operations, x, o->slots, o->device, e);
 	if (r < 0) {
@@ -314,41 +298,7 @@ int fuse_export_open(struct fuse_export **out, const struct fuse_export_options 
 
 static void cancel(void *context)
 {
-	struct fuse_export *x = context;
-
-	pthread_mutex_lock(&x->lock);
-	x->stopping = true;
-	pthread_cond_broadcast(&x->opening);
-	pthread_mutex_unlock(&x->lock);
-	disk_cancel(x->o.disk);
-}
-
-/* False: it has waited long enough, or needs not wait. */
-static bool wait_for_open(struct fuse_export *x)
-{
-	bool waited = false;
-
-	pthread_mutex_lock(&x->lock);
-	if (!x->open_until_ms)
-		x->open_until_ms = clock_ms() + OPEN_WAIT_MS;
-	while (!x->opened && !x->stopping && clock_ms() < x->open_until_ms) {
-		clock_cond_wait(&x->opening, &x->lock, x->open_until_ms);
-		waited = x->opened;
-	}
-	pthread_mutex_unlock(&x->lock);
-	return waited;
-}
-
-void fuse_export_show(struct fuse_export *x, uint64_t offset, const void *data, size_t len)
-{
-	uint64_t size = disk_size(x->o.disk);
-
-	if (offset >= size)
-		return;
-	if (len > size - offset)
-		len = (size_t)(size - offset);
-	while (session_store(x->session, INODE_DISK, offset, data, len) == -ENOENT && wait_for_open(x))
-		;
+	disk_cancel(((struct fuse_export *)context)->o.disk);
 }
 
 int fuse_export_run(struct fuse_export *x, struct err *e)
@@ -374,7 +324,6 @@ void fuse_export_close(struct fuse_export *x)
 	session_close(x->session);
 	while (x->texts)
 		drop_text(x, x->texts->number);
-	pthread_cond_destroy(&x->opening);
 	pthread_mutex_destroy(&x->lock);
 	room_destroy(&x->buffers);
 	free(x);

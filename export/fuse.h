@@ -32,10 +32,6 @@ int fuse_export_open(struct fuse_export **out, const struct fuse_export_options 
 /* Serves until the file system is unmounted or fuse_export_stop() is called. 0 or -errno. */
 int fuse_export_run(struct fuse_export *x, struct err *e);
 
-/* Gives the kernel pages of the disk that nobody has asked for. Any thread; may wait until requests are answered, and, until the file was
- * opened for the first time, a moment for that. */
-void fuse_export_show(struct fuse_export *x, uint64_t offset, const void *data, size_t len);
-
 /* Ends fuse_export_run(), whether it runs already or not. Another thread, not a signal handler. */
 void fuse_export_stop(struct fuse_export *x);
 

@@ -109,15 +109,6 @@ static ssize_t answer(int device, struct iovec *iov, int count, void *session)
 	return n;
 }
 
-int session_store(struct session *s, fuse_ino_t inode, uint64_t offset, const void *data, size_t len)
-{
-	struct fuse_notify_store_out store = {.nodeid = inode, .offset = offset, .size = (uint32_t)len};
-	struct fuse_out_header head = {.len = (uint32_t)(sizeof(head) + sizeof(store) + len), .error = FUSE_NOTIFY_STORE};
-	struct iovec iov[] = {{&head, sizeof(head)}, {&store, sizeof(store)}, {(void *)data, len}};
-
-	return write_device(s->device, iov, 3) < 0 ? -errno : 0;
-}
-
 /* libfuse insists on it. */
 static ssize_t never_read(int device, void *buf, size_t len, void *session)
 {

@@ -22,10 +22,6 @@ void *session_context(const struct session *s);
  * end, and threads must come back from the operations soon. Takes SIGUSR2 for itself. */
 int session_run(struct session *s, void (*stopped)(void *context), struct err *e);
 
-/* Puts data into the kernel's page cache of an inode. 0, or -errno: -ENOENT where the kernel does not know the inode (yet). Waits for pages
- * that requests are being answered for. Any thread. */
-int session_store(struct session *s, fuse_ino_t inode, uint64_t offset, const void *data, size_t len);
-
 /* Ends session_run(), also before it runs. Any thread but those of the operations. */
 void session_stop(struct session *s);
 

@@ -21,14 +21,13 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "export/filler.h"
 #include "export/handover.h"
 #include "export/mountpoint.h"
 #include "export/slots.h"
@@ -41,8 +40,7 @@
 #define KILLED_AFTER_MS 1000 /* who has not answered anything in that time had nothing to answer */
 #define LIVED_MS 10000 /* who dies of itself after that long did not die of what it began with */
 #define GRACE_MS 10000
-#define LOOK_MS 1000 /* is it still mounted, while nobody serves? Is the worker dead, but for a thread that cannot die? */
-#define UNDEAD_MAX 8
+#define LOOK_MS 1000 /* is it still mounted, while nobody serves? */
 
 enum phase { NONE, OPENING, SERVING };
 
@@ -51,14 +49,13 @@ struct supervisor {
 	struct slots *slots;
 	struct mountpoint mount;
 	struct handover *handover; /* NULL: none */
+	struct filler filler;
 	int signals, listener;
 
 	enum phase phase;
 	pid_t worker;
 	int socket;
 	bool silent; /* its end of the socket is closed */
-	bool dying;	  /* undead, when we looked last */
-	uint64_t look_ms; /* when to look again */
 	uint64_t started_ms, served; /* of this worker; answers in the slots when it began */
 	struct worker_message last;  /* what it said when it failed; word 0: nothing */
 
@@ -67,8 +64,6 @@ struct supervisor {
 	unsigned failures; /* since one has done something */
 	uint64_t again_ms; /* when to start another one; clock_ms() */
 	char reason[256];  /* why the one before ended */
-
-	pid_t undead[UNDEAD_MAX]; /* workers that will be dead when the kernel lets go of them; 0: none */
 
 	bool ending, over, killed;
 	uint64_t kill_ms;  /* when the one that is to end gets no more time */
@@ -97,7 +92,7 @@ static sigset_t taken_signals(void)
 
 static void start_worker(struct supervisor *s)
 {
-	struct worker w = {.mount = s->m, .slots = s->slots, .number = s->workers + 1, .pinned = s->pinned, .reason = s->reason};
+	struct worker w = {.mount = s->m, .slots = s->slots, .filler = s->filler.worker, .number = s->workers + 1, .pinned = s->pinned, .reason = s->reason};
 	pid_t self = getpid();
 	int sockets[2];
 
@@ -191,68 +186,13 @@ static void follow(struct supervisor *s, pid_t pid, int status)
 	}
 }
 
-/* Has it been killed, though a thread is left that the kernel does not let go? One that puts pages into the page cache may wait there for a
- * request that only the next worker can answer; so that one must not wait for it. No thread of it comes back from the kernel. */
-static bool is_undead(pid_t pid)
-{
-	_cleanup_buf_ struct buf text = BUF_INIT(4096);
-	_cleanup_free_ char *path = file_path("/proc/%ld/stat", (long)pid);
-	const char *state;
-
-	if (!path || file_load(AT_FDCWD, path, &text, NULL) < 0 || buf_append(&text, "", 1) < 0)
-		return false;
-	state = strrchr((const char *)text.data, ')'); /* behind the name */
-	return state && text_starts(state, ") Z");
-}
-
-static void reap_undead(struct supervisor *s)
-{
-	for (size_t i = 0; i < UNDEAD_MAX; i++)
-		if (s->undead[i] && waitpid(s->undead[i], NULL, WNOHANG))
-			s->undead[i] = 0;
-}
-
-/* Puts the worker aside. False: there is no room, or it need not be. */
-static bool put_aside(struct supervisor *s, int *status)
-{
-	for (size_t i = 0; i < UNDEAD_MAX; i++)
-		if (!s->undead[i]) {
-			s->undead[i] = s->worker;
-			*status = SIGKILL; /* as waitpid() tells it */
-			return true;
-		}
-	return false;
-}
-
-/* Is the worker gone? An undead one has a second to die. */
-static bool is_gone(struct supervisor *s, int *status)
-{
-	uint64_t now = clock_ms();
-
-	if (waitpid(s->worker, status, WNOHANG) == s->worker)
-		return true;
-	if (now < s->look_ms)
-		return false;
-	s->look_ms = now + LOOK_MS;
-	if (!is_undead(s->worker)) {
-		s->dying = false;
-		return false;
-	}
-	if (s->dying && put_aside(s, status))
-		return true;
-	s->dying = true;
-	return false;
-}
-
 static void reap(struct supervisor *s)
 {
 	pid_t pid = s->worker;
 	int status;
 
-	reap_undead(s);
-	if (!pid || !is_gone(s, &status))
+	if (!pid || waitpid(pid, &status, WNOHANG) != pid)
 		return;
-	s->dying = false;
 	while (!s->last.word && !worker_receive(s->socket, &s->last) && s->last.word != WORKER_FAILED)
 		s->last.word = 0; /* only its last word counts now */
 	close(steal_fd(&s->socket));
@@ -266,15 +206,13 @@ static void reap(struct supervisor *s)
 
 static void kill_worker(struct supervisor *s)
 {
-	static const struct timespec soon = {.tv_nsec = 1000000};
 	int status;
 
 	if (!s->worker)
 		return;
 	kill(s->worker, SIGKILL);
-	while (!is_gone(s, &status))
-		nanosleep(&soon, NULL);
-	s->dying = false;
+	while (waitpid(s->worker, &status, 0) < 0 && errno == EINTR)
+		;
 	close(steal_fd(&s->socket));
 	s->worker = 0;
 	s->phase = NONE;
@@ -310,6 +248,8 @@ static void opened(struct supervisor *s)
 static void settle(struct supervisor *s)
 {
 	s->ready = true;
+	if (s->m->options->play)
+		filler_start(&s->filler, s->mount.dir);
 	if (mountpoint_needs_no_help(&s->mount))
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (!s->handover)
@@ -420,18 +360,19 @@ static bool is_due(uint64_t when)
 	return clock_ms() >= when;
 }
 
-/* Milliseconds until there is something to do that no file descriptor tells of. */
+/* Milliseconds until there is something to do that no file descriptor tells of; -1: nothing. */
 static int next_time(const struct supervisor *s)
 {
-	uint64_t now = clock_ms(), when;
+	uint64_t now = clock_ms(), when = UINT64_MAX;
 
-	when = s->worker ? now + LOOK_MS : s->again_ms;
+	if (!s->worker)
+		when = s->again_ms;
 	if (s->ending && s->kill_ms < when)
 		when = s->kill_ms;
 	/* Not through poll() on the device: each request would wake us up. */
 	if (s->ready && s->phase != SERVING && when > now + LOOK_MS)
 		when = now + LOOK_MS;
-	return when <= now ? 0 : (int)(when - now);
+	return when == UINT64_MAX ? -1 : when <= now ? 0 : (int)(when - now);
 }
 
 static void loop(struct supervisor *s)
@@ -489,6 +430,8 @@ static int prepare(struct supervisor *s, struct err *e)
 {
 	sigset_t set = taken_signals();
 
+	if (s->m->options->play)
+		filler_prepare(&s->filler);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s->signals < 0)
 		return err_errno(e, "cannot take signals");
@@ -497,6 +440,7 @@ static int prepare(struct supervisor *s, struct err *e)
 
 static void clean_up(struct supervisor *s)
 {
+	filler_stop(&s->filler);
 	kill_worker(s);
 	mountpoint_close(&s->mount);
 	slots_close(s->slots);
@@ -508,7 +452,7 @@ static void clean_up(struct supervisor *s)
 
 int image_mount_run(const struct image_mount *m, struct err *e)
 {
-	struct supervisor s = {.m = m, .handover = m->handover, .mount = MOUNTPOINT_NONE, .signals = -1, .listener = -1, .socket = -1};
+	struct supervisor s = {.m = m, .handover = m->handover, .mount = MOUNTPOINT_NONE, .filler = FILLER_NONE, .signals = -1, .listener = -1, .socket = -1};
 	sigset_t set = taken_signals(), before;
 	bool mounted;
 	int r;

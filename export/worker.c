@@ -18,9 +18,11 @@
 #include "base/passing.h"
 #include "base/thread.h"
 #include "disk/confine.h"
+#include "export/filler.h"
 #include "export/fuse.h"
 
 #define SOCKET 3
+#define FILLER 4
 
 struct serving {
 	const struct worker *w;
@@ -118,9 +120,9 @@ static void *wait_for_end(void *context)
 	return NULL;
 }
 
-static void show(void *context, uint64_t offset, const void *data, size_t len)
+static bool show(void *context, uint64_t offset, uint64_t len)
 {
-	fuse_export_show(context, offset, data, len);
+	return filler_ask(FILLER, offset, len);
 }
 
 static int serve(struct serving *s, int device, struct err *e)
@@ -147,7 +149,7 @@ static int serve(struct serving *s, int device, struct err *e)
 		err_set(e, r, "cannot start a thread: %s", strerror(-r));
 	} else {
 		say(SOCKET, WORKER_READY, NULL);
-		image_play(s->image, show, s->export);
+		image_play(s->image, s->w->filler >= 0 ? show : NULL, NULL);
 		r = fuse_export_run(s->export, e);
 		image_stop_playing(s->image);
 		shutdown(SOCKET, SHUT_RD);
@@ -198,13 +200,15 @@ static int open_image(struct serving *s, struct err *e)
 /* ---- from beginning to end ---- */
 
 /* Nobody else's files: the standard ones but for messages, and all that the supervisor has. */
-static int let_go(int socket)
+static int let_go(int socket, int filler)
 {
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR), high = fcntl(socket, F_DUPFD, FILLER + 1), other = filler < 0 ? -1 : fcntl(filler, F_DUPFD, FILLER + 1);
 
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(socket, SOCKET) < 0)
+	if (null < 0 || high < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(high, SOCKET) < 0)
 		return -errno;
-	closefrom(SOCKET + 1);
+	if (other >= 0)
+		dup2(other, FILLER);
+	closefrom(other >= 0 ? FILLER + 1 : SOCKET + 1);
 	return 0;
 }
 
@@ -246,7 +250,7 @@ void worker_run(const struct worker *w, pid_t supervisor)
 	if (getppid() != supervisor) /* it died before that */
 		_exit(1);
 	take_signals();
-	if (let_go(w->socket) < 0)
+	if (let_go(w->socket, w->filler) < 0)
 		_exit(1);
 	gmtime_r(&now, &utc);
 	strftime(s.since, sizeof(s.since), "%Y-%m-%dT%H:%M:%SZ", &utc);

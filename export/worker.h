@@ -29,6 +29,7 @@ struct worker {
 	const struct image_mount *mount;
 	struct slots *slots;
 	int socket;	     /* SOCK_SEQPACKET */
+	int filler;	     /* socket, for filler_ask(); -1: none */
 	uint32_t number;     /* how many there have been, this one included */
 	bool pinned;	     /* by an earlier one */
 	const char *reason;  /* why the one before ended; "": there was none */

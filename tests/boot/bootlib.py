@@ -218,7 +218,7 @@ def feed():
     feeds = [p for p in user_processes() if has_device(p)]
     supervisors = [p for p in feeds if not any(p in children(q) for q in feeds)]
     check(len(supervisors) == 1, f"not one process holds the disk: {supervisors} of {feeds}")
-    return supervisors[0], next(iter(children(supervisors[0])), None)
+    return supervisors[0], next((p for p in children(supervisors[0]) if p in feeds), None)
 
 
 def wait_for(condition, what, limit=60):

@@ -164,7 +164,7 @@ class Mount:
         """The number of the process that serves it now; None: there is none just now."""
         pid = self.process.pid
         try:
-            return next((int(child) for child in content(f"/proc/{pid}/task/{pid}/children").split()), None)
+            return next((int(child) for child in content(f"/proc/{pid}/task/{pid}/children").split() if not is_filler(child)), None)
         except OSError:
             return None
 
@@ -205,6 +205,12 @@ class Mount:
         while is_fuse(self.dir):
             subprocess.run(["fusermount3", "-uzq", self.dir], timeout=SECONDS, check=True)
         self.stderr.close()
+
+
+def is_filler(pid):
+    """The child of a supervisor that reads the disk ahead."""
+    pid = int(pid)
+    return content(f"/proc/{pid}/comm") == b"inetboot-filler\n"
 
 
 class Watched:
