@@ -1,30 +1,12 @@
 """Turns the numbers into tables for people, and holds them against the aims."""
 
+from report_links import links_aims, links_table
+from tables import aim, aims_table, failures, number, ratio, table
+
 OURS = "inetboot"
 PEERS = ("nbdkit curl + nbdfuse", "nbdkit curl cache + nbdfuse", "httpdirfs", "httpdirfs --cache", "casync mount")
 PUBLISH, ZSTD = "inetboot publish --level 3", "zstd -3 -T0"
 UNCHANGED, SHA256 = "inetboot publish, unchanged", "SHA-256 alone, all cores"
-
-
-def table(head, rows):
-    widths = [max(len(str(row[i])) for row in [head] + rows) for i in range(len(head))]
-    lines = []
-    for row in [head] + rows:
-        cells = [str(row[0]).ljust(widths[0])] + [str(c).rjust(w) for c, w in zip(row[1:], widths[1:])]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def number(value, form="%.0f"):
-    return "-" if value is None else form % value
-
-
-def ratio(value, other):
-    return "-" if not value or not other else "%.2f" % (value / other)
-
-
-def failures(part):
-    return "".join("\n  FAILED %s: %s" % item for item in part["failed"].items())
 
 
 def publish_table(part):
@@ -68,10 +50,6 @@ def boot_table(part):
     return text + failures(part)
 
 
-def aim(what, goal, value, reached, bound):
-    return {"aim": what, "goal": goal, "value": value, "reached": reached, "bound": "" if reached else bound}
-
-
 def publish_aims(part):
     median = part["median"]
     out = []
@@ -102,26 +80,24 @@ def reads_aims(part):
     return out
 
 
+# part, its table, its aims
+PARTS = (
+    ("publish", publish_table, publish_aims),
+    ("reads", reads_table, reads_aims),
+    ("boot", boot_table, None),
+    ("links", links_table, links_aims),
+)
+
+
 def aims(results):
-    return (publish_aims(results["publish"]) if "publish" in results else []) + \
-        (reads_aims(results["reads"]) if "reads" in results else [])
-
-
-def aims_table(items):
-    rows = [[i["aim"], i["goal"], "%.2f" % i["value"], "reached" if i["reached"] else "NOT reached"] for i in items]
-    text = table(["AIMS", "goal", "is", ""], rows)
-    for bound in dict.fromkeys(i["bound"] for i in items if i["bound"]):
-        text += "\n  bound: " + bound
-    return text
+    return [item for name, _, find in PARTS if find and name in results for item in find(results[name])]
 
 
 def text(results):
     m = results["machine"]
-    parts = ["%d CPUs (%s), Linux %s; medians of %d; load %.1f before, %.1f after" % (
+    texts = ["%d CPUs (%s), Linux %s; medians of %d; load %.1f before, %.1f after" % (
         m["cpus"], m["cpu"], m["kernel"], results["rounds"], m["load_before"], m.get("load_after", 0))]
-    for name, make in (("publish", publish_table), ("reads", reads_table), ("boot", boot_table)):
-        if name in results:
-            parts.append(make(results[name]))
+    texts += [make(results[name]) for name, make, _ in PARTS if name in results]
     if results["aims"]:
-        parts.append(aims_table(results["aims"]))
-    return "\n\n".join(parts)
+        texts.append(aims_table(results["aims"]))
+    return "\n\n".join(texts)

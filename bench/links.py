@@ -1,0 +1,196 @@
+"""Boots to the login prompt over shaped lines: ours beside what else shows a remote disk as a file, a whole download, and a local disk.
+
+A row's time has two parts: what comes before the machine is started (a mount, a download, a pull), and the boot. Requests and bytes are
+those of the row from its begin until its guest is off and all of its clients have ended."""
+
+import os
+import tempfile
+import time
+
+import boots
+from line import SERVER, Line
+from measure import Failed, Samples, drop_page_cache, load, run, say, size_of, warm_page_cache
+from readers import CasyncMount, Httpdirfs, HttpdirfsCache, Nbdkit, Offer
+from webserver import WebServer
+
+# name, bits per second each way, round trip in ms
+LINES = (
+    ("100M-1ms", 100e6, 1),
+    ("8M-20ms", 8e6, 20),
+    ("100M-100ms", 100e6, 100),
+    ("1G-10ms", 1e9, 10),
+)
+LIMIT_S, LIMIT_QUICK_S = 180, 60  # of a row
+SLOW_S = 30  # --quick takes slower rows once
+
+
+class Guest:
+    """What is booted, on the web server in every form. Another system is another one of these."""
+
+    def __init__(self, workplace, name, image):
+        self.image = image
+        self.offer = Offer(workplace, image, name)
+        run(["zstd", "-q", "-9", "-T0", image, "-o", self.offer.path("img.zst")], 600)
+        self.packed = self.pack_bytes = None
+        if "--record" in run([workplace.inetboot, "publish", "--help"], 30)[2]:
+            store = name + "-pack.store"
+            self.packed = workplace.publish(image, store, name, "--record")
+            self.pack_bytes = size_of(os.path.join(workplace.root, store)) - size_of(self.offer.path("store"))
+
+
+class Row:
+    """One row on one line in one round."""
+
+    def __init__(self, workplace, guest, line, url, warm_cache, limit):
+        self.workplace, self.guest, self.inside, self.url = workplace, guest, line.client.inside, url
+        self.warm_cache = warm_cache  # what the row "cold" leaves to the row "warm"
+        self.limit, self.begin = limit, time.monotonic()
+
+    def left(self):
+        return max(1, int(self.limit - (time.monotonic() - self.begin)))
+
+    def folder(self):
+        return tempfile.mkdtemp(prefix="row.", dir=self.workplace.dir)
+
+    def boot(self, link, cache=None):
+        """(seconds until it starts, seconds from then to the prompt)"""
+        before = time.monotonic() - self.begin
+        return before, boots.boot(self.workplace, link, cache or self.folder(), self.left(), self.inside)["login_ms"] / 1000
+
+    def link(self):
+        return self.url + self.guest.offer.link
+
+    def raw(self):
+        return self.boot(self.guest.image)
+
+    def cold(self):
+        return self.boot(self.link(), self.warm_cache)
+
+    def warm(self):
+        return self.boot(self.link(), self.warm_cache)
+
+    def packed(self):
+        return self.boot(self.url + self.guest.packed)
+
+    def pulled(self):
+        cache = self.folder()
+        run([*self.inside, self.workplace.inetboot, "pull", "--cache", cache, self.link()], self.left())
+        return self.boot(self.link(), cache)
+
+    def downloaded(self):
+        file = os.path.join(self.folder(), "disk")
+        run([*self.inside, "sh", "-c", 'curl -fsS "$1" | zstd -q -d -o "$2"', "sh", "%s/%s.img.zst" % (self.url, self.guest.offer.name),
+             file], self.left())
+        return self.boot(file)
+
+    def through(self, tool):
+        reader = tool(self.workplace, self.guest.offer.at(self.url, self.inside))
+        try:
+            return self.boot(reader.start())
+        except Failed as why:
+            raise Failed("%s; it said: %s" % (why, reader.complaint() or "nothing")) from None
+        finally:
+            reader.stop(forget_cache=True)
+
+
+def through(tool):
+    return lambda row: row.through(tool)
+
+
+LINE = "the line itself"
+RAW, COLD, PACK, WARM = "raw file, local", "inetboot, cold", "inetboot, cold, pack", "inetboot, warm cache"
+ROWS = (
+    (RAW, Row.raw),
+    (COLD, Row.cold),
+    (PACK, Row.packed),
+    (WARM, Row.warm),
+    ("inetboot pull, then boot", Row.pulled),
+    (Nbdkit.name, through(Nbdkit)),
+    (Httpdirfs.name, through(Httpdirfs)),
+    (HttpdirfsCache.name, through(HttpdirfsCache)),
+    (CasyncMount.name, through(CasyncMount)),
+    ("curl | zstd -d, then boot", Row.downloaded),
+)
+
+
+def take_row(samples, name, take, row, line, server):
+    """Adds what a row takes. One that is not done in time has what it took until then, and is not tried again."""
+    requests, (packets, sent, lost) = server.counted()[0], line.counted()
+    try:
+        before, boot = take(row)
+        samples.add(name, "before_s", before)
+        samples.add(name, "boot_s", boot)
+        samples.add(name, "sum_s", before + boot)
+    except (Failed, OSError, ValueError, KeyError) as why:
+        if time.monotonic() - row.begin < row.limit:
+            samples.fail(name, why)
+            return
+        samples.add(name, "over_s", row.limit)
+    line.wait_until_quiet()
+    samples.add(name, "requests", server.counted()[0] - requests)
+    packets_now, sent_now, lost_now = line.counted()
+    samples.add(name, "bytes", sent_now - sent)
+    samples.add(name, "lost_percent", 100 * (lost_now - lost) / max(1, packets_now - packets))
+
+
+class Round:
+    """All rows on a line, one after the other."""
+
+    def __init__(self, workplace, guest, quick, clock, number):
+        self.workplace, self.guest, self.quick, self.clock, self.number = workplace, guest, quick, clock, number
+        self.limit = LIMIT_QUICK_S if quick else LIMIT_S
+
+    def wanted(self, samples, name, cache):
+        if name in samples.failed or samples.median(name, "over_s") or self.clock.over(self.number):
+            return False
+        if (name == PACK and not self.guest.packed) or (name == WARM and not os.listdir(cache)):
+            return False
+        return not (self.quick and (samples.median(name, "sum_s") or 0) > SLOW_S)
+
+    def on_line(self, samples, name, rate, rtt_ms):
+        line = Line(self.workplace.relay, rate, rtt_ms)
+        try:
+            folder = tempfile.mkdtemp(prefix="line.", dir=self.workplace.dir)
+            server = WebServer(os.path.join(folder, "nginx"), self.workplace.root, SERVER, line.server.inside, log=True)
+            try:
+                self.rows(samples, name, line, server)
+            finally:
+                server.stop()
+        finally:
+            line.close()
+
+    def rows(self, samples, line_name, line, server):
+        rtt_ms, rate = line.measure("%s/%s.img" % (server.url, self.guest.offer.name), os.path.getsize(self.guest.image))
+        samples.add(LINE, "rtt_ms", rtt_ms)
+        samples.add(LINE, "bits_per_s", rate)
+        cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
+        for name, take in ROWS:
+            if not self.wanted(samples, name, cache):
+                continue
+            say("links, round %d, %s: %s (load %.1f)" % (self.number + 1, line_name, name, load()))
+            drop_page_cache()
+            warm_page_cache(self.workplace.root)
+            take_row(samples, name, take, Row(self.workplace, self.guest, line, server.url, cache, self.limit), line, server)
+
+
+def measure(workplace, rounds, quick, clock, lines=LINES):
+    """Returns ({line's name: Samples}, what the table says of the guest)."""
+    workplace.need_relay()
+    image = workplace.debian_image()
+    guest = Guest(workplace, "debian", image)
+    by_line = {spec[0]: Samples() for spec in lines}
+    for number in range(rounds):
+        for spec in lines:
+            try:
+                Round(workplace, guest, quick, clock, number).on_line(by_line[spec[0]], *spec)
+            except (Failed, OSError, ValueError) as why:
+                by_line[spec[0]].fail(LINE, why)
+    about = {"zst_bytes": os.path.getsize(guest.offer.path("img.zst")), "store_bytes": size_of(guest.offer.path("store")),
+             "pack_bytes": guest.pack_bytes, "kernel": kernel()}
+    return by_line, about
+
+
+def kernel():
+    """The User-Mode Linux kernel that `inetboot boot` chooses."""
+    own = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "inetboot/uml/linux")
+    return os.path.basename(os.path.realpath(own)) if os.path.exists(own) else "linux.uml of the package user-mode-linux"
