@@ -1,6 +1,7 @@
 """Turns the numbers into tables for people, and holds them against the aims."""
 
 from report_links import links_aims, links_table
+from report_updates import updates_table
 from tables import aim, aims_table, failures, number, ratio, table
 
 OURS = "inetboot"
@@ -86,6 +87,7 @@ PARTS = (
     ("reads", reads_table, reads_aims),
     ("boot", boot_table, None),
     ("links", links_table, links_aims),
+    ("updates", updates_table, None),
 )
 
 
