@@ -1,6 +1,7 @@
 """Turns the numbers into tables for people, and holds them against the aims."""
 
 from report_links import links_aims, links_table
+from report_scale import scale_aims, scale_table
 from report_updates import updates_table
 from tables import aim, aims_table, failures, number, ratio, table
 
@@ -88,6 +89,7 @@ PARTS = (
     ("boot", boot_table, None),
     ("links", links_table, links_aims),
     ("updates", updates_table, None),
+    ("scale", scale_table, scale_aims),
 )
 
 
