@@ -36,7 +36,7 @@ def take(samples, step, result):
 def measure(workplace, rounds):
     samples = Samples()
     image = workplace.debian_image()
-    link = workplace.url + workplace.publish(image, "boot", "debian")
+    link = workplace.url + workplace.publish(image, "debian", "boot")
     info = json.loads(run([workplace.inetboot, "info", "--json", link], 60)[2])
     for number in range(rounds):
         cache = tempfile.mkdtemp(prefix="cache.", dir=workplace.dir)

@@ -3,13 +3,14 @@
 A row's time has two parts: what comes before the machine is started (a mount, a download, a pull), and the boot. Requests and bytes are
 those of the row from its begin until its guest is off and all of its clients have ended."""
 
+import json
 import os
 import tempfile
 import time
 
 import boots
 from line import SERVER, Line
-from measure import Failed, Samples, drop_page_cache, load, run, say, size_of, warm_page_cache
+from measure import Failed, Samples, drop_page_cache, load, run, say, size_of
 from readers import CasyncMount, Httpdirfs, HttpdirfsCache, Nbdkit, Offer
 from webserver import WebServer
 
@@ -20,6 +21,7 @@ LINES = (
     ("100M-100ms", 100e6, 100),
     ("1G-10ms", 1e9, 10),
 )
+FOLDER = "/links"  # of the web server, in memory
 LIMIT_S, LIMIT_QUICK_S = 180, 60  # of a row
 SLOW_S = 30  # --quick takes slower rows once
 
@@ -29,13 +31,14 @@ class Guest:
 
     def __init__(self, workplace, name, image):
         self.image = image
-        self.offer = Offer(workplace, image, name)
+        self.offer = Offer(workplace, image, name, FOLDER)
         run(["zstd", "-q", "-9", "-T0", image, "-o", self.offer.path("img.zst")], 600)
         self.packed = self.pack_bytes = None
         if "--record" in run([workplace.inetboot, "publish", "--help"], 30)[2]:
-            store = name + "-pack.store"
-            self.packed = workplace.publish(image, store, name, "--record")
-            self.pack_bytes = size_of(os.path.join(workplace.root, store)) - size_of(self.offer.path("store"))
+            # Under a name of its own: --record makes a second version, and whoever has seen that takes no other store's first any more.
+            self.packed = workplace.publish(image, name + "-pack", name + "-pack.store", FOLDER, "--record")
+            link = workplace.url + FOLDER + self.packed
+            self.pack_bytes = json.loads(run([workplace.inetboot, "info", "--json", link], 60)[2])["pack"]
 
 
 class Row:
@@ -160,7 +163,8 @@ class Round:
             line.close()
 
     def rows(self, samples, line_name, line, server):
-        rtt_ms, rate = line.measure("%s/%s.img" % (server.url, self.guest.offer.name), os.path.getsize(self.guest.image))
+        url = server.url + FOLDER
+        rtt_ms, rate = line.measure("%s/%s.img" % (url, self.guest.offer.name), os.path.getsize(self.guest.image))
         samples.add(LINE, "rtt_ms", rtt_ms)
         samples.add(LINE, "bits_per_s", rate)
         cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
@@ -169,14 +173,15 @@ class Round:
                 continue
             say("links, round %d, %s: %s (load %.1f)" % (self.number + 1, line_name, name, load()))
             drop_page_cache()
-            warm_page_cache(self.workplace.root)
-            take_row(samples, name, take, Row(self.workplace, self.guest, line, server.url, cache, self.limit), line, server)
+            take_row(samples, name, take, Row(self.workplace, self.guest, line, url, cache, self.limit), line, server)
 
 
 def measure(workplace, rounds, quick, clock, lines=LINES):
     """Returns ({line's name: Samples}, what the table says of the guest)."""
     workplace.need_relay()
     image = workplace.debian_image()
+    say("links: publishing, in each form")
+    workplace.memory(FOLDER)
     guest = Guest(workplace, "debian", image)
     by_line = {spec[0]: Samples() for spec in lines}
     for number in range(rounds):

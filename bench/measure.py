@@ -28,7 +28,7 @@ class Clock:
 
 
 def say(text):
-    print("bench: " + text, file=sys.stderr, flush=True)
+    print("bench: %s" % text, file=sys.stderr, flush=True)
 
 
 def load():
@@ -61,6 +61,17 @@ def last_line(text):
     return lines[-1] if lines else ""
 
 
+def end_group(child):
+    """A leader of a process group, in order, or else at once."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        os.killpg(child.pid, number)
+        try:
+            child.communicate(timeout=10)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+
+
 def run(args, limit, **options):
     """Runs a command to its end. Returns (wall seconds, CPU seconds, output); Failed with its last line."""
     name = os.path.basename(args[2] if args[0] == "nsenter" else args[0])
@@ -71,9 +82,11 @@ def run(args, limit, **options):
     try:
         output = child.communicate(timeout=limit)[0].decode(errors="replace")
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+        end_group(child)
         raise Failed("%s: not done after %d s" % (name, limit)) from None
+    except BaseException:  # we are told to end
+        end_group(child)
+        raise
     wall = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if child.returncode:

@@ -5,6 +5,7 @@ A reader's processes are children of ours, and end by unmounting; what does not 
 
 import copy
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -32,22 +33,23 @@ class Offer:
     """A disk below the web server's root: as it is, in a store of ours, and in one of casync's. `inside` runs a command in the
     namespace from which `url` can be reached."""
 
-    def __init__(self, workplace, image, name):
-        """Publishes it. image: a file on the same file system, or elsewhere."""
-        self.name, self.root, self.url, self.inside = name, workplace.root, workplace.url, ()
-        file = os.path.join(self.root, name + ".img")
-        run(["cp", "--reflink=auto", "--sparse=always", image, file], 600)
-        self.link = workplace.publish(image, name + ".store", name)
+    def __init__(self, workplace, image, name, folder=""):
+        """Publishes it. folder: below the root; "" or "/NAME"."""
+        self.name, self.root = name, workplace.root + folder
+        self.url, self.inside = workplace.url + folder, ()
+        run(["cp", "--sparse=always", image, self.path("img")], 600)
+        self.link = workplace.publish(image, name, name + ".store", folder)
         # An archive with the image as its one file: `casync mkdev`, for the image itself, needs /dev/nbd.
-        folder = tempfile.mkdtemp(prefix="tree.", dir=workplace.dir)
-        os.link(file, os.path.join(folder, "disk"))
-        run(["casync", "make", "--compression=zstd", "--store=" + self.path("castr"), self.path("caidx"), folder], 600)
+        tree = tempfile.mkdtemp(prefix="tree.", dir=self.root)
+        os.link(self.path("img"), os.path.join(tree, "disk"))
+        run(["casync", "make", "--compression=zstd", "--store=" + self.path("castr"), self.path("caidx"), tree], 600)
+        shutil.rmtree(tree)
 
     def path(self, form):
         return os.path.join(self.root, self.name + "." + form)
 
     def at(self, url, inside):
-        """The same through another server's name."""
+        """The same in the folder that has that URL on another server."""
         other = copy.copy(self)
         other.url, other.inside = url, inside
         return other
@@ -112,6 +114,8 @@ class Reader:
             try:
                 child.wait(0 if child.poll() is not None else self.patience(child))
             except subprocess.TimeoutExpired:
+                pass
+            finally:
                 child.kill()
                 child.wait()
         self.children = []

@@ -17,6 +17,7 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 FILES_BYTES = 900 << 20  # of real files in the large image
 IMAGE_BYTES = 1 << 30
 DISK_BYTES = 32 << 30  # of the file system for all that is written; sparse
+MEMORY_BYTES = 4 << 30  # at most
 FILE_MOST = 64 << 20  # a few huge files would make it untypical
 
 
@@ -132,9 +133,14 @@ class Workplace:
         run([os.path.join(SOURCE, "tests/images/make-image"), "systemd-ext4", out], 1800)
         return out
 
-    def publish(self, image, store, name, *options):
-        """Into a store below the web server's root. Returns its link, without the server's URL."""
-        run([self.inetboot, "publish", image, os.path.join(self.root, store), "--name", name, "--key", self.key,
+    def memory(self, folder):
+        """Makes /FOLDER below the web server's root one in memory, which dropping the page cache leaves there."""
+        os.mkdir(self.root + folder)
+        run(["mount", "-t", "tmpfs", "-o", "size=%d" % MEMORY_BYTES, "tmpfs", self.root + folder], 30)
+
+    def publish(self, image, name, store, folder="", *options):
+        """Into a store below a folder (or "") of the web server's root. Returns its link, without the server's URL and the folder."""
+        run([self.inetboot, "publish", image, os.path.join(self.root + folder, store), "--name", name, "--key", self.key,
              "--level", "3", *options], 600)
         return "/%s/%s#%s" % (store, name, self.public)
 
@@ -142,5 +148,9 @@ class Workplace:
         if self.server:
             self.server.stop()
         if os.path.ismount(self.dir):
-            run(["umount", self.dir], 120)
+            try:
+                run(["umount", "-R", self.dir], 120)
+            except Failed as why:
+                say(why)
+                run(["umount", "-R", "-l", self.dir], 120)  # gone with its last user
         shutil.rmtree(self.dir, ignore_errors=True)
