@@ -1,23 +1,50 @@
 """A User-Mode Linux boot of a small Debian to its login prompt: from a raw file on this machine, over HTTP with empty caches, and with
 the local cache of the boot before."""
 
+import contextlib
 import json
 import os
 import tempfile
+import threading
 
 from measure import Failed, Samples, drop_page_cache, load, run, say, warm_page_cache
 
 LIMIT_S = 240
+PROMPT = "login: "
 STEPS = ("raw file", "http, cold", "http, warm cache")
 
 
-def boot(workplace, link, cache, limit=LIMIT_S, inside=()):
+@contextlib.contextmanager
+def watching(console, act):
+    """Meanwhile, calls act() in a thread once PROMPT is in that file."""
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.01):
+            if os.path.exists(console):
+                with open(console, "rb") as f:
+                    if PROMPT.encode() in f.read():
+                        act()
+                        return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def boot(workplace, link, cache, limit=LIMIT_S, inside=(), at_prompt=lambda: None):
     """The report of a boot to the login prompt, and back to a guest that is off. inside: what runs a command in a namespace."""
-    report = os.path.join(workplace.dir, "report.json")
-    if os.path.exists(report):
-        os.unlink(report)
-    run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", "none", "--until", "login: ", "--report", report,
-         "--timeout", str(limit)], limit + 60)
+    report, console = (os.path.join(workplace.dir, name) for name in ("report.json", "console"))
+    for path in (report, console):
+        if os.path.exists(path):
+            os.unlink(path)
+    with watching(console, at_prompt):
+        run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", console, "--until", PROMPT, "--report", report,
+             "--timeout", str(limit)], limit + 60)
     with open(report) as f:
         result = json.load(f)
     if not result.get("login_ms"):

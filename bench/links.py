@@ -1,7 +1,7 @@
 """Boots to the login prompt over shaped lines: ours beside what else shows a remote disk as a file, a whole download, and a local disk.
 
 A row's time has two parts: what comes before the machine is started (a mount, a download, a pull), and the boot. Requests and bytes are
-those of the row from its begin until its guest is off and all of its clients have ended."""
+those of the row from its begin to the prompt."""
 
 import json
 import os
@@ -45,10 +45,19 @@ class Guest:
 class Row:
     """One row on one line in one round."""
 
-    def __init__(self, workplace, guest, line, url, warm_cache, limit):
-        self.workplace, self.guest, self.inside, self.url = workplace, guest, line.client.inside, url
+    def __init__(self, workplace, guest, line, server, warm_cache, limit):
+        self.workplace, self.guest, self.inside, self.url = workplace, guest, line.client.inside, server.url + FOLDER
+        self.line, self.server = line, server
+        self.counts_before, self.counts = self.counted(), None
         self.warm_cache = warm_cache  # what the row "cold" leaves to the row "warm"
         self.limit, self.begin = limit, time.monotonic()
+
+    def counted(self):
+        """requests, packets, bytes, packets lost"""
+        return (self.server.counted()[0], *self.line.counted())
+
+    def count(self):
+        self.counts = [now - before for now, before in zip(self.counted(), self.counts_before)]
 
     def left(self):
         return max(1, int(self.limit - (time.monotonic() - self.begin)))
@@ -59,7 +68,8 @@ class Row:
     def boot(self, link, cache=None):
         """(seconds until it starts, seconds from then to the prompt)"""
         before = time.monotonic() - self.begin
-        return before, boots.boot(self.workplace, link, cache or self.folder(), self.left(), self.inside)["login_ms"] / 1000
+        return before, boots.boot(self.workplace, link, cache or self.folder(), self.left(), self.inside,
+                                  self.count)["login_ms"] / 1000
 
     def link(self):
         return self.url + self.guest.offer.link
@@ -117,9 +127,8 @@ ROWS = (
 )
 
 
-def take_row(samples, name, take, row, line, server):
+def take_row(samples, name, take, row):
     """Adds what a row takes. One that is not done in time has what it took until then, and is not tried again."""
-    requests, (packets, sent, lost) = server.counted()[0], line.counted()
     try:
         before, boot = take(row)
         samples.add(name, "before_s", before)
@@ -130,11 +139,13 @@ def take_row(samples, name, take, row, line, server):
             samples.fail(name, why)
             return
         samples.add(name, "over_s", row.limit)
-    line.wait_until_quiet()
-    samples.add(name, "requests", server.counted()[0] - requests)
-    packets_now, sent_now, lost_now = line.counted()
-    samples.add(name, "bytes", sent_now - sent)
-    samples.add(name, "lost_percent", 100 * (lost_now - lost) / max(1, packets_now - packets))
+    if not row.counts:
+        row.count()
+    requests, packets, sent, lost = row.counts
+    samples.add(name, "requests", requests)
+    samples.add(name, "bytes", sent)
+    samples.add(name, "lost_percent", 100 * lost / max(1, packets))
+    row.line.wait_until_quiet()  # so that the next row counts its own only
 
 
 class Round:
@@ -164,8 +175,7 @@ class Round:
             line.close()
 
     def rows(self, samples, line_name, line, server):
-        url = server.url + FOLDER
-        rtt_ms, rate = line.measure("%s/%s.img" % (url, self.guest.offer.name), os.path.getsize(self.guest.image))
+        rtt_ms, rate = line.measure("%s%s/%s.img" % (server.url, FOLDER, self.guest.offer.name), os.path.getsize(self.guest.image))
         samples.add(LINE, "rtt_ms", rtt_ms)
         samples.add(LINE, "bits_per_s", rate)
         cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
@@ -174,7 +184,7 @@ class Round:
                 continue
             say("links, round %d, %s: %s (load %.1f)" % (self.number + 1, line_name, name, load()))
             drop_page_cache()
-            take_row(samples, name, take, Row(self.workplace, self.guest, line, url, cache, self.limit), line, server)
+            take_row(samples, name, take, Row(self.workplace, self.guest, line, server, cache, self.limit))
 
 
 def measure(workplace, rounds, quick, clock, lines=LINES):
