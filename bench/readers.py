@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from measure import Failed, cpu_seconds, last_line, run
+from measure import Failed, cpu_seconds, last_line, peak_memory, run
 
 START_S = 60
 END_S = 20
@@ -103,7 +103,14 @@ class Reader:
 
     def cpu(self):
         """Seconds of CPU that its processes have used; those of the server on the other side are not among them."""
-        return cpu_seconds([child.pid for child in self.children])
+        return cpu_seconds(self.pids())
+
+    def pids(self):
+        return [child.pid for child in self.children]
+
+    def peak_memory(self):
+        """Of each of its processes, in bytes, the greatest first."""
+        return peak_memory(self.pids())
 
     def stop(self, forget_cache):
         if not self.mount:
