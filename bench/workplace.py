@@ -16,7 +16,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "inetboot")
 FILES_BYTES = 900 << 20  # of real files in the large image
 IMAGE_BYTES = 1 << 30
-DISK_BYTES = 32 << 30  # of the file system for all that is written; sparse
+DISK_BYTES = 64 << 30  # of the file system for all that is written; sparse
 MEMORY_BYTES = 4 << 30  # at most
 FILE_MOST = 64 << 20  # a few huge files would make it untypical
 
