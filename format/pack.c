@@ -172,20 +172,27 @@ bool pack_find(const struct pack *p, uint64_t page, uint32_t *place, uint64_t *r
 	return false;
 }
 
-uint64_t pack_page_at(const struct pack *p, uint32_t place, uint32_t *run)
+uint32_t pack_extent_at(const struct pack_extent *extents, uint32_t count, uint32_t place)
 {
-	uint32_t low = 0, high = p->extent_count;
+	uint32_t low = 0, high = count;
 
 	while (high - low > 1) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (p->extents[middle].place <= place)
+		if (extents[middle].place <= place)
 			low = middle;
 		else
 			high = middle;
 	}
-	*run = p->extents[low].pages - (place - p->extents[low].place);
-	return p->extents[low].page + (place - p->extents[low].place);
+	return low;
+}
+
+uint64_t pack_page_at(const struct pack *p, uint32_t place, uint32_t *run)
+{
+	const struct pack_extent *x = &p->extents[pack_extent_at(p->extents, p->extent_count, place)];
+
+	*run = x->pages - (place - x->place);
+	return x->page + (place - x->place);
 }
 
 int pack_segment_check(const struct pack_segment *s, const void *data, struct err *e)

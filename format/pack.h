@@ -70,6 +70,9 @@ int pack_open(struct pack *out, const void *head, size_t len, const struct profi
  * False: neither it nor the *run - 1 pages behind it are in the pack. */
 bool pack_find(const struct pack *p, uint64_t page, uint32_t *place, uint64_t *run);
 
+/* The number of the extent that has a place; extents in order of use. */
+uint32_t pack_extent_at(const struct pack_extent *extents, uint32_t count, uint32_t place);
+
 /* Which page of the image has a place (< pages), and for how many pages, it included, that goes on. */
 uint64_t pack_page_at(const struct pack *p, uint32_t place, uint32_t *run);
 

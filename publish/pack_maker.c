@@ -34,22 +34,6 @@ struct making {
 	struct progress progress;
 };
 
-/* The number of the extent that has a place. */
-static uint32_t extent_at(const struct making *m, uint32_t place)
-{
-	uint32_t low = 0, high = m->extent_count;
-
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (m->extents[middle].place <= place)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Reads pages of the image; what the last one lacks are zeros. */
 static int read_pages(const struct making *m, uint64_t page, uint32_t pages, uint8_t *to, struct err *e)
 {
@@ -70,7 +54,7 @@ static int make_segment(struct making *m, uint32_t segment, uint8_t *pages, stru
 
 	if (end > m->pages)
 		end = m->pages;
-	for (uint32_t i = extent_at(m, place); !r && place < end; i++) {
+	for (uint32_t i = pack_extent_at(m->extents, m->extent_count, place); !r && place < end; i++) {
 		const struct pack_extent *x = &m->extents[i];
 		uint32_t skip = place - x->place, run = x->pages - skip < end - place ? x->pages - skip : end - place;
 
