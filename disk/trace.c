@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define LINE_MAX_BYTES 512
 
@@ -82,7 +83,7 @@ int trace_begin(struct trace *t, const struct manifest *m, struct err *e)
 	t->seen = calloc(t->pages / 8 + 1, 1);
 	if (!t->seen)
 		return err_set(e, -ENOMEM, "no memory to trace a disk of %" PRIu64 " pages", t->pages);
-	hash_hex(&m->image.root, root);
+	hex_encode(root, m->image.root.bytes, HASH_LEN);
 	len = snprintf(line, sizeof(line), "inetboot-trace 1\nimage %s %" PRIu64 " %s %" PRIu64 "\n", m->name, m->version, root, m->image.size);
 	if (!t->begun)
 		print(t, line, (size_t)len);

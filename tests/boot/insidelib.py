@@ -3,6 +3,7 @@ the cable to it: `from insidelib import *` instead of bootlib's."""
 import os, sys
 
 environment = dict(os.environ)
+sys.argv[1] = os.path.abspath(sys.argv[1])  # the libraries go to folders of their own
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../network"))
 import netlib  # runs the test again inside
 os.environ.clear()
