@@ -32,8 +32,9 @@
 
 #define STREAMERS 3
 #define PART_BYTES (1u << 20) /* of a run where several mirrors share the work */
-#define TRIES 5		      /* without a byte, one after the other */
-#define PAUSE_MS 250	      /* after the first of them, then twice as long each time */
+#define TRIES 5		      /* without progress, one after the other; times STREAMERS where there are several mirrors */
+#define PAUSE_MS 250	      /* after the first of them, then twice as long each time, up to PAUSE_DOUBLED times */
+#define PAUSE_DOUBLED 3
 #define SPEED_MS 250	      /* over which the speed is taken */
 #define BLOCK_BYTES 32768.0   /* compressed bytes of a block, about */
 #define WAIT_BLOCKS 8	      /* times what a block takes is waited for a segment */
@@ -355,7 +356,7 @@ static int stream_run(struct streamer *s, bool *progress, struct err *e)
 /* Waits after a failure. False: it is over. */
 static bool rest(struct playback *p, unsigned failures)
 {
-	uint64_t until = clock_ms() + ((uint64_t)PAUSE_MS << (failures - 1));
+	uint64_t until = clock_ms() + ((uint64_t)PAUSE_MS << (failures <= PAUSE_DOUBLED ? failures - 1 : PAUSE_DOUBLED));
 	bool go_on;
 
 	pthread_mutex_lock(&p->lock);
@@ -384,7 +385,7 @@ static void *stream(void *context)
 {
 	struct streamer *s = context;
 	struct playback *p = s->playback;
-	unsigned failures = 0;
+	unsigned failures = 0, most = origin_count(p->origin) > 1 ? TRIES * STREAMERS : TRIES; /* one that fails late may be tried again first */
 	bool progress = false;
 	int r = 0;
 
@@ -397,10 +398,10 @@ static void *stream(void *context)
 			failures = 0;
 			continue;
 		}
-		failures = progress ? 1 : r == -ECANCELED || r == -ENOENT ? TRIES : failures + 1; /* nobody has it: that does not change soon */
-		if (failures == TRIES)
+		failures = progress ? 1 : r == -ECANCELED || r == -ENOENT ? most : failures + 1; /* nobody has it: that does not change soon */
+		if (failures == most)
 			give_up(p, &e);
-		if (failures == TRIES || !rest(p, failures))
+		if (failures == most || !rest(p, failures))
 			break;
 	}
 	pthread_mutex_lock(&p->lock);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "format/block.h"
+#include "publish/block_files.h"
 #include "publish/pipeline.h"
 #include "publish/tree.h"
 
@@ -123,7 +124,6 @@ static int save(const struct making *m, struct profile *out, struct err *e)
 {
 	_cleanup_buf_ struct buf file = BUF_INIT(MANIFEST_PACK_MAX);
 	char path[PACK_PATH_MAX];
-	struct stat st;
 	int r = pack_head_encode(m->segments, m->segment_count, m->extents, m->extent_count, &file, e);
 
 	if (r < 0)
@@ -136,7 +136,7 @@ static int save(const struct making *m, struct profile *out, struct err *e)
 	out->size = file.len;
 	out->pages = m->pages;
 	pack_path(&out->pack, path);
-	if (!fstatat(m->store->fd, path, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == file.len)
+	if (!pack_file_verify(m->store->fd, out, m->image->size, NULL))
 		return 0;
 	if (mkdirat(m->store->fd, "packs", 0777) < 0 && errno != EEXIST)
 		return err_errno(e, "cannot make %s/packs", m->store->path);
