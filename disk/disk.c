@@ -79,6 +79,7 @@ uint64_t disk_size(const struct disk *d)
 
 static void note_read(struct disk *d, uint64_t offset, uint64_t len)
 {
+	bool expected = source_expects(d->source, offset, len);
 	uint64_t from, ahead;
 
 	if (d->trace)
@@ -86,7 +87,7 @@ static void note_read(struct disk *d, uint64_t offset, uint64_t len)
 	pthread_mutex_lock(&d->lock);
 	d->reads++;
 	d->bytes += len;
-	ahead = readahead_note(&d->readahead, offset, len, &from);
+	ahead = expected ? 0 : readahead_note(&d->readahead, offset, len, &from);
 	if (ahead) {
 		if (d->count == WISHES) {
 			d->first = (d->first + 1) % WISHES;

@@ -50,6 +50,13 @@ static void pack_prefetch(struct source *source, uint64_t offset, uint64_t len)
 	}
 }
 
+static bool pack_expects(struct source *source, uint64_t offset, uint64_t len)
+{
+	uint64_t without;
+
+	return playback_covers(((struct pack_source *)source)->playback, offset, len, &without) == len;
+}
+
 static int pack_extent(struct source *source, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
 {
 	return source_extent(((struct pack_source *)source)->below, offset, len, out, e);
@@ -84,6 +91,7 @@ static const struct source_ops pack_ops = {
 	.name = "pack",
 	.read = pack_read,
 	.prefetch = pack_prefetch,
+	.expects = pack_expects,
 	.extent = pack_extent,
 	.status = pack_status,
 	.cancel = pack_cancel,

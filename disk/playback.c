@@ -314,6 +314,22 @@ static void give_back(struct playback *p, const struct streamer *s, uint32_t fro
 
 static const struct pack_stream_ops stream_ops = {.head = on_head, .segment = on_segment};
 
+/* Waits until the keeper has caught up: what a server sends meanwhile is lost where it then cuts the connection. */
+static void wait_for_room(struct playback *p)
+{
+	pthread_mutex_lock(&p->lock);
+	while (!p->cancelled && p->queued > p->queue_max / 2)
+		clock_cond_wait(&p->changed, &p->lock, clock_ms() + LOOK_MS);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* The connection ended: a whole segment that found no room need not come again. */
+static void hand_over_last(struct streamer *s)
+{
+	while (!s->playback->cancelled && pack_stream_take(&s->stream, s->stream.at, "", 0, NULL) == -EAGAIN)
+		wait_for_room(s->playback);
+}
+
 /* Asks for one run. 0: it came; 1: there is nothing to ask for. *progress: something of it came that need not be asked for again. */
 static int stream_run(struct streamer *s, bool *progress, struct err *e)
 {
@@ -344,7 +360,10 @@ static int stream_run(struct streamer *s, bool *progress, struct err *e)
 		s->limit = end;
 	}
 	rq.len = end - rq.offset;
+	wait_for_room(p);
 	r = origin_get(p->origin, &rq, &answer, e);
+	if (r < 0 && r != -ECANCELED)
+		hand_over_last(s);
 	*progress = s->stream.segment > from || (!known && s->stream.pack);
 	pack_stream_free(&s->stream);
 	pthread_mutex_lock(&p->lock);
@@ -648,7 +667,7 @@ static bool wait_for_head(struct playback *p)
 	return p->known;
 }
 
-uint64_t playback_covers(struct playback *p, uint64_t offset, uint64_t len, uint64_t *without)
+static uint64_t covers(struct playback *p, uint64_t offset, uint64_t len, uint64_t *without)
 {
 	uint64_t run, bytes;
 	uint32_t place;
@@ -665,6 +684,19 @@ uint64_t playback_covers(struct playback *p, uint64_t offset, uint64_t len, uint
 	return found ? bytes : 0;
 }
 
+uint64_t playback_covers(struct playback *p, uint64_t offset, uint64_t len, uint64_t *without)
+{
+	bool given_up;
+
+	pthread_mutex_lock(&p->lock);
+	given_up = p->given_up[0];
+	pthread_mutex_unlock(&p->lock);
+	if (!given_up)
+		return covers(p, offset, len, without);
+	*without = len;
+	return 0;
+}
+
 size_t playback_read(struct playback *p, void *buf, size_t len, uint64_t offset, size_t *from_blocks)
 {
 	const struct memory_block *block;
@@ -677,7 +709,7 @@ size_t playback_read(struct playback *p, void *buf, size_t len, uint64_t offset,
 	*from_blocks = len;
 	if (!p->known && !wait_for_head(p))
 		return 0;
-	have = (size_t)playback_covers(p, offset, len, &without);
+	have = (size_t)covers(p, offset, len, &without);
 	*from_blocks = (size_t)without;
 	if (!have)
 		return 0;

@@ -38,7 +38,7 @@ int playback_start(struct playback *p, playback_show show, void *context, struct
  * be read as blocks. */
 size_t playback_read(struct playback *p, void *buf, size_t len, uint64_t offset, size_t *from_blocks);
 
-/* How many bytes from offset on, of at most len, the pack has or will have; 0, and in *without how many it has not. Never waits. */
+/* How many bytes from offset on, of at most len, the pack has or will have; 0, and in *without how many it has not. None, where it was given up: then it is not known. Never waits. */
 uint64_t playback_covers(struct playback *p, uint64_t offset, uint64_t len, uint64_t *without);
 
 /* Does it stream now? */

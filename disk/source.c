@@ -11,6 +11,11 @@ int source_read(struct source *s, void *buf, size_t len, uint64_t offset, struct
 	return len ? s->ops->read(s, buf, len, offset, e) : 0;
 }
 
+bool source_expects(struct source *s, uint64_t offset, uint64_t len)
+{
+	return s->ops->expects && s->ops->expects(s, offset, len);
+}
+
 void source_prefetch(struct source *s, uint64_t offset, uint64_t len)
 {
 	if (!s->ops->prefetch || offset >= s->size)

@@ -26,6 +26,10 @@ struct source_ops {
 	/* A hint that the range will be read soon. May wait for metadata, not for the data; may do nothing. Any thread. May be NULL. */
 	void (*prefetch)(struct source *s, uint64_t offset, uint64_t len);
 
+	/* Is a read of this range one that was foreseen, so that nothing follows from it? Then nobody guesses what comes next. Never waits. Any thread.
+	 * May be NULL: no read is. */
+	bool (*expects)(struct source *s, uint64_t offset, uint64_t len);
+
 	/* Tells what the range, len > 0 bytes inside the source, begins with: data or a hole, and how far that goes within the range. It looks
 	 * at metadata only, and at a bounded part of them, so *out may end before the data or the hole does. What is not known to be a
 	 * hole is data. May wait for metadata. Errors as read(). Any thread, concurrently. May be NULL: all is data. */
@@ -49,6 +53,7 @@ struct source {
 /* Checks the range (-EINVAL outside), then reads. */
 int source_read(struct source *s, void *buf, size_t len, uint64_t offset, struct err *e);
 void source_prefetch(struct source *s, uint64_t offset, uint64_t len);
+bool source_expects(struct source *s, uint64_t offset, uint64_t len);
 /* Checks the range (-EINVAL outside, or empty), then asks. */
 int source_extent(struct source *s, uint64_t offset, uint64_t len, struct extent *out, struct err *e);
 void source_status(struct source *s, json_t *out);

@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Boot packs: what a mount that plays one fetches, and from where; packs that are missing, damaged, slow or somebody else's; workers and mounts
 that end while one plays; two mounts and three mirrors; recording, merging, gc and verify; and a pull of what a boot needs."""
-import threading
-from mountlib import *
+from grouplib import *
 
 PAGE = 4096
-SANITIZED = b"__asan_init" in content(INETBOOT)
 need_fuse()
 key = make_key()
 rng = random.Random(int(os.environ.get("SEED", "1")))
@@ -187,7 +185,7 @@ for damage in damages:
     server.rules("/packs" + damage.replace("*", "/*", 1))
     troubled(damage, next(caches), whole=damage.split(" ", 1)[1] in ("status code=503 count=2", "truncate at=1500000", "flip count=1", "noranges"))
 # A connection that breaks again and again goes on from where it was.
-server.rules("/packs/* reset at=3000000")
+server.rules("/packs/* reset at=3000000 count=3")  # a reset takes back what the kernel has: on a fast machine there may be no progress in one
 troubled("reset again and again", next(caches), whole=True)
 check(len(requests("/packs/")) > 1, "it was not reset")
 # Bytes that the server gave to the kernel and a reset took back are not ours: what counts is what came.
@@ -349,6 +347,45 @@ for n in range(12):
 print(f"ends: within {longest:.1f} s")
 check(longest < 20, f"an end took {longest:.1f} s")
 
+# The supervisor is killed while the network is gone and readers wait for it: nothing of the worker stays behind in the kernel.
+for n in range(5):
+    server.rules("/packs/* delay ms=1500", "/blocks/* stall")
+    m = play(cache=None)
+    readers = start_readers(m)
+    wait_for(lambda: complete(m), "the whole pack")
+    time.sleep(rng.random() * 0.1)
+    began = time.monotonic()
+    m.kill()
+    check(time.monotonic() - began < 20, f"the worker ended {time.monotonic() - began:.1f} s after its supervisor")
+    for reader in readers:
+        reader.kill()
+        check(reader.ended(20), "a reader cannot be killed")
+        os.waitpid(reader.pid, 0)
+    m.clear()
+    at_end.remove(m.clear)
+
+# A large pack that does not compress, and little memory.
+if not SANITIZED:
+    with open("big", "wb") as f:
+        for _ in range(100):
+            f.write(rng.randbytes(1 << 20))
+    publish("big", "big", store="www")
+    write_trace("trace.big", [(page, 256) for page in range(0, 25600, 256)][::-1], name="big")
+    profile("big", "trace.big")
+    server.rules()
+    limit = 32 << 20
+    for cache in [next(caches), None]:
+        m = play("--memory-limit", str(limit), cache=cache, where=f"{server.url}/big#{key}")
+        most = 0
+        readers = [Child(read_randomly, m.disk, content("big"), seed, 60) for seed in range(4)]
+        while not all([reader.ended(0.02) for reader in readers]) or m.status()["pack"]["bytes"] < os.path.getsize(pack_file("big")):
+            most = max(most, sum(taken(pid)[1] for pid in [m.process.pid, m.worker()]))
+        for reader in readers:
+            check(not (wrong := reader.result()), f"little memory: {wrong}")
+        check(most <= limit, f"a limit of {limit}: it took {most} bytes beside the page cache")
+        m.end()
+        print(f"--memory-limit 32M, a pack of 100 MiB: {most >> 20} MiB at the most")
+
 # Recording: what is read, in order, once; a killed worker's successor goes on; then a profile of it.
 server.rules()
 m = Mount(link, "--record", "recorded", cache="warm")
@@ -357,7 +394,9 @@ check_runs(m, "recording", some=wanted)
 killed = set()
 kill_worker(m, 0)
 check_runs(m, "recording by the next worker", some=[(300, 2), (5, 1)])
-m.end()
+m.process.send_signal(signal.SIGTERM)
+# A worker that is not the first has libfuse's leak (export/mountpoint.c) from its parent, and cannot read the names of functions in its sandbox.
+check(m.ended() == 0 or SANITIZED, f"the mount did not end well: {m.said()}")
 lines = content("recorded").decode().splitlines()
 check(lines[:2] == ["inetboot-trace 1", f"image image 2 {root(store='www')} {len(data)}"], f"{lines[:2]}")
 seen = [page + k for _, page, n in (map(int, line.split()) for line in lines[2:]) for k in range(n)]
@@ -395,7 +434,7 @@ with open("www/packs/.tmp-left", "w"):
     pass
 run("gc", "www", "--keep", "1", "--keep-days", "0")
 check(now in os.listdir("www/packs"), "gc removed a pack that is needed")
-left = set(os.listdir("www/packs")) - {os.path.basename(pack_file(name)) for name in ["image", "other", "few"]}
+left = set(os.listdir("www/packs")) - {os.path.basename(pack_file(name)) for name in os.listdir("www") if os.path.exists(f"www/{name}/manifest")}
 check(not left, f"gc left {left}")
 # verify names a damaged one; a profile of the same mends it.
 run("verify", "www")
