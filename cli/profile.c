@@ -16,9 +16,12 @@
 
 static const char help[] =
 	"Usage: inetboot profile STORE/NAME TRACE... --key FILE [OPTION]...\n\n"
-	"Makes a boot pack of what recorded boots of the image NAME read first (`inetboot boot --record TRACE`, or mount), and signs\n"
-	"a new version of the image that names it. A boot then fetches it in one stream, ahead of what it reads.\n\n"
-	"Traces of several boots, also on different engines, are merged. They must be of the newest version's disk.\n\n"
+	"Makes a boot pack of what recorded boots of the image NAME read first (`inetboot boot "
+	"--record TRACE`, or mount), and signs\n"
+	"a new version of the image that names it. A boot then fetches it in one stream, ahead of "
+	"what it reads.\n\n"
+	"Traces of several boots, also on different engines, are merged. They must be of the "
+	"newest version's disk.\n\n"
 	"  -k, --key FILE       secret key to sign with\n"
 	"  -l, --level N        zstd level, 1 to 19 (default: 19)\n"
 	"      --least N        leave out what fewer than N of the traces have read (default: 1)\n"
@@ -47,7 +50,8 @@ int cli_profile(const struct profile_options *o)
 	}
 	text_size(size, result.profile.size);
 	text_size(pages, result.profile.pages * PACK_PAGE);
-	printf("%s version %" PRIu64 ": boot pack of %s for %s of its disk\n", o->name, result.version, size, pages);
+	printf("%s version %" PRIu64 ": boot pack of %s for %s of its disk\n", o->name,
+		result.version, size, pages);
 	return EXIT_OK;
 }
 
@@ -58,7 +62,10 @@ static int run(const char *where, struct profile_options *o)
 	int r = link_parse(&link, where, &e);
 
 	if (!r && (link.remote || !link.name[0]))
-		r = err_set(&e, -EINVAL, "%s is no image in a store on this machine: make the pack where you publish, and copy the store", where);
+		r = err_set(&e, -EINVAL,
+			"%s is no image in a store on this machine: make the pack where you "
+			"publish, and copy the store",
+			where);
 	if (r < 0)
 		return cli_fail(&e);
 	o->store = link.store;
@@ -82,12 +89,14 @@ int cmd_profile(int argc, char **argv)
 			break;
 		case 'l':
 			if (text_to_u64(optarg, &n) < 0 || !n || n > PUBLISH_LEVEL_MAX)
-				return cli_usage("profile", "--level %s: it must be 1 to %d", optarg, PUBLISH_LEVEL_MAX);
+				return cli_usage("profile", "--level %s: it must be 1 to %d",
+					optarg, PUBLISH_LEVEL_MAX);
 			o.level = (int)n;
 			break;
 		case OPT_LEAST:
 			if (text_to_u64(optarg, &n) < 0 || !n || n > TRACES_MAX)
-				return cli_usage("profile", "--least %s: it must be 1 to %d", optarg, TRACES_MAX);
+				return cli_usage("profile", "--least %s: it must be 1 to %d",
+					optarg, TRACES_MAX);
 			o.least = (size_t)n;
 			break;
 		default:

@@ -14,8 +14,10 @@
 #include "disk/image.h"
 #include "disk/pull.h"
 
-#define WORKERS 4     /* what a line of 100 ms needs for some Mbit/s; a reader has most places of the HTTP loop */
-#define QUIET_MS 500  /* without a reader that waits for the network, before it goes on */
+#define WORKERS                                                                                    \
+	4 /* what a line of 100 ms needs for some Mbit/s; a reader has most places of the HTTP     \
+	     loop */
+#define QUIET_MS 500 /* without a reader that waits for the network, before it goes on */
 #define LOOK_MS 100
 
 enum state { FILLING, WAITING, DONE, FAILED };
@@ -32,7 +34,8 @@ struct fill {
 
 static bool must_wait(const struct fill *f)
 {
-	return f->paused || blocks_in_demand(f->image->blocks, QUIET_MS) || (f->image->playback && playback_is_busy(f->image->playback));
+	return f->paused || blocks_in_demand(f->image->blocks, QUIET_MS) ||
+	       (f->image->playback && playback_is_busy(f->image->playback));
 }
 
 /* Of the workers, before each block. */
@@ -57,7 +60,10 @@ static int check_kept(const struct image *image, struct err *e)
 	struct cache_stats s;
 
 	cache_stats(image->cache, &s);
-	return s.write_errors || s.read_only ? err_set(e, -EIO, "not all blocks could be written to %s", cache_dir(image->cache)) : 0;
+	return s.write_errors || s.read_only
+		       ? err_set(e, -EIO, "not all blocks could be written to %s",
+				 cache_dir(image->cache))
+		       : 0;
 }
 
 static void *fill(void *context)
@@ -78,7 +84,8 @@ static void *fill(void *context)
 	f->why = e;
 	pthread_mutex_unlock(&f->lock);
 	if (!r)
-		log_info("all of %s is in %s now: it needs no network any more", image->manifest.name, cache_dir(image->cache));
+		log_info("all of %s is in %s now: it needs no network any more",
+			image->manifest.name, cache_dir(image->cache));
 	else if (r != -ECANCELED)
 		log_warning("the cache is not filled with the rest of the image: %s", e.text);
 	return NULL;
@@ -90,7 +97,8 @@ int fill_start(struct fill **out, struct image *image, struct err *e)
 	int r;
 
 	if (!image->in_store || !image->origin || !image->cache)
-		return err_set(e, -EINVAL, "only an image in a store on a web server, with a cache, can be filled in");
+		return err_set(e, -EINVAL,
+			"only an image in a store on a web server, with a cache, can be filled in");
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, -ENOMEM, "no memory");
@@ -123,7 +131,8 @@ void fill_status(struct fill *f, json_t *out)
 	json_t *state;
 
 	pthread_mutex_lock(&f->lock);
-	state = json_pack("{s:s}", "state", f->paused && f->state < DONE ? "paused" : names[f->state]);
+	state = json_pack(
+		"{s:s}", "state", f->paused && f->state < DONE ? "paused" : names[f->state]);
 	if (state && f->state == FAILED)
 		json_object_set_new(state, "reason", json_string(f->why.text));
 	pthread_mutex_unlock(&f->lock);

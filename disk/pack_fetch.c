@@ -1,5 +1,5 @@
-/* Fetching packs: see pack_fetch.h. How long a head is stands in it, and a server may not know ranges: so it is taken from a stream that is ended
- * when it is whole. */
+/* Fetching packs: see pack_fetch.h. How long a head is stands in it, and a server may not know
+ * ranges: so it is taken from a stream that is ended when it is whole. */
 #include "disk/pack_fetch.h"
 
 #include <errno.h>
@@ -19,12 +19,14 @@ static int on_head(void *context, struct pack *pack, const void *bytes, const st
 	return 1;
 }
 
-int pack_fetch_head(struct pack *out, const struct profile *profile, uint64_t image_size, struct origin *origin, struct err *e)
+int pack_fetch_head(struct pack *out, const struct profile *profile, uint64_t image_size,
+	struct origin *origin, struct err *e)
 {
 	static const struct pack_stream_ops ops = {.head = on_head};
 	struct pack_stream stream;
 	char path[PACK_PATH_MAX];
-	struct origin_request rq = {.path = path, .len = profile->size, .sink = pack_stream_take, .context = &stream};
+	struct origin_request rq = {
+		.path = path, .len = profile->size, .sink = pack_stream_take, .context = &stream};
 	struct origin_answer answer;
 	int r = -1;
 
@@ -56,19 +58,25 @@ static int keep_head(void *context, struct pack *pack, const void *bytes, const 
 static int keep_segment(void *context, uint32_t segment, uint8_t *data)
 {
 	struct file *f = context;
-	int r = file_pwrite(f->fd, data, f->pack.segments[segment].len, f->pack.segments[segment].offset);
+	int r = file_pwrite(
+		f->fd, data, f->pack.segments[segment].len, f->pack.segments[segment].offset);
 
 	free(data);
 	return r == -EAGAIN ? -EIO : r;
 }
 
-int pack_fetch_all(int fd, const struct profile *profile, uint64_t image_size, struct origin *origin, struct err *e)
+int pack_fetch_all(int fd, const struct profile *profile, uint64_t image_size,
+	struct origin *origin, struct err *e)
 {
 	static const struct pack_stream_ops ops = {.head = keep_head, .segment = keep_segment};
 	struct file file = {.fd = fd};
 	struct pack_stream stream;
 	char path[PACK_PATH_MAX];
-	struct origin_request rq = {.path = path, .sink = pack_stream_take, .context = &stream, .background = true, .once = true};
+	struct origin_request rq = {.path = path,
+		.sink = pack_stream_take,
+		.context = &stream,
+		.background = true,
+		.once = true};
 	struct origin_answer answer;
 	uint32_t next = 0;
 	int r = -1;
@@ -77,7 +85,8 @@ int pack_fetch_all(int fd, const struct profile *profile, uint64_t image_size, s
 	for (unsigned tries = 0; r < 0 && r != -ECANCELED && tries < TRIES; tries++) {
 		bool known = file.pack.segments;
 
-		pack_stream_init(&stream, &ops, &file, profile, image_size, known ? &file.pack : NULL, next);
+		pack_stream_init(
+			&stream, &ops, &file, profile, image_size, known ? &file.pack : NULL, next);
 		rq.offset = stream.at;
 		rq.len = profile->size - stream.at;
 		r = origin_get(origin, &rq, &answer, e);

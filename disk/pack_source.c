@@ -54,10 +54,12 @@ static bool pack_expects(struct source *source, uint64_t offset, uint64_t len)
 {
 	uint64_t without;
 
-	return playback_covers(((struct pack_source *)source)->playback, offset, len, &without) == len;
+	return playback_covers(((struct pack_source *)source)->playback, offset, len, &without) ==
+	       len;
 }
 
-static int pack_extent(struct source *source, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
+static int pack_extent(
+	struct source *source, uint64_t offset, uint64_t len, struct extent *out, struct err *e)
 {
 	return source_extent(((struct pack_source *)source)->below, offset, len, out, e);
 }
@@ -98,7 +100,8 @@ static const struct source_ops pack_ops = {
 	.close = pack_close,
 };
 
-int pack_source_open(struct source **out, struct source *below, struct playback *playback, struct err *e)
+int pack_source_open(
+	struct source **out, struct source *below, struct playback *playback, struct err *e)
 {
 	struct pack_source *s = calloc(1, sizeof(*s));
 

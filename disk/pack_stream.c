@@ -1,14 +1,20 @@
-/* A boot pack as it comes: see pack_stream.h. A whole part that found no room stays until it is offered again: so what was taken is never
- * needed a second time. */
+/* A boot pack as it comes: see pack_stream.h. A whole part that found no room stays until it is
+ * offered again: so what was taken is never needed a second time. */
 #include "disk/pack_stream.h"
 
 #include <errno.h>
 #include <string.h>
 
-void pack_stream_init(struct pack_stream *s, const struct pack_stream_ops *ops, void *context, const struct profile *profile,
-	uint64_t image_size, const struct pack *pack, uint32_t segment)
+void pack_stream_init(struct pack_stream *s, const struct pack_stream_ops *ops, void *context,
+	const struct profile *profile, uint64_t image_size, const struct pack *pack,
+	uint32_t segment)
 {
-	*s = (struct pack_stream){.ops = ops, .context = context, .profile = profile, .image_size = image_size, .pack = pack, .segment = segment};
+	*s = (struct pack_stream){.ops = ops,
+		.context = context,
+		.profile = profile,
+		.image_size = image_size,
+		.pack = pack,
+		.segment = segment};
 	s->at = pack ? pack->segments[segment].offset : 0;
 	s->part = (struct buf)BUF_INIT(pack ? PACK_SEGMENT_FILE_MAX : PACK_HEAD_MAX);
 }
@@ -21,7 +27,9 @@ static int64_t part_len(const struct pack_stream *s, struct err *e)
 	if (s->pack)
 		return s->pack->segments[s->segment].len;
 	head = s->part.len < PACK_START ? PACK_START : pack_head_len(s->part.data, e);
-	return head < 0 || (uint64_t)head < s->profile->size ? head : err_set(e, -EBADMSG, "the boot pack's head is longer than the whole");
+	return head < 0 || (uint64_t)head < s->profile->size
+		       ? head
+		       : err_set(e, -EBADMSG, "the boot pack's head is longer than the whole");
 }
 
 static int end_head(struct pack_stream *s, struct err *e)

@@ -1,4 +1,5 @@
-/* Traces: see trace.h. Each line is written when its pages are read, so that a killed process loses nothing. */
+/* Traces: see trace.h. Each line is written when its pages are read, so that a killed process loses
+ * nothing. */
 #include "disk/trace.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ struct trace {
 	bool begun; /* the file has a head from before */
 	uint64_t start_ms, pages;
 	pthread_mutex_t lock; /* for what follows */
-	uint8_t *seen;	      /* a bit a page */
+	uint8_t *seen;        /* a bit a page */
 	bool failed;
 };
 
@@ -55,7 +56,8 @@ int trace_open(struct trace **out, const char *path, bool go_on, struct err *e)
 	}
 	pthread_mutex_init(&t->lock, NULL);
 	t->start_ms = clock_ms();
-	t->fd = open(path, (go_on ? O_RDWR : O_WRONLY | O_TRUNC) | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	t->fd = open(
+		path, (go_on ? O_RDWR : O_WRONLY | O_TRUNC) | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (t->fd < 0 || fstat(t->fd, &st) < 0 || (st.st_size && drop_cut_line(t->fd, &st) < 0)) {
 		err_errno(e, "cannot write the trace %s", path);
 		trace_close(t);
@@ -82,9 +84,12 @@ int trace_begin(struct trace *t, const struct manifest *m, struct err *e)
 	t->pages = (m->image.size + TRACE_PAGE - 1) / TRACE_PAGE;
 	t->seen = calloc(t->pages / 8 + 1, 1);
 	if (!t->seen)
-		return err_set(e, -ENOMEM, "no memory to trace a disk of %" PRIu64 " pages", t->pages);
+		return err_set(
+			e, -ENOMEM, "no memory to trace a disk of %" PRIu64 " pages", t->pages);
 	hex_encode(root, m->image.root.bytes, HASH_LEN);
-	len = snprintf(line, sizeof(line), "inetboot-trace 1\nimage %s %" PRIu64 " %s %" PRIu64 "\n", m->name, m->version, root, m->image.size);
+	len = snprintf(line, sizeof(line),
+		"inetboot-trace 1\nimage %s %" PRIu64 " %s %" PRIu64 "\n", m->name, m->version,
+		root, m->image.size);
 	if (!t->begun)
 		print(t, line, (size_t)len);
 	return t->failed ? err_set(e, -EIO, "cannot write the trace %s", t->path) : 0;
@@ -100,7 +105,8 @@ static bool note(struct trace *t, uint64_t page)
 
 void trace_read(struct trace *t, uint64_t offset, uint64_t len)
 {
-	uint64_t page = offset / TRACE_PAGE, end = (offset + len + TRACE_PAGE - 1) / TRACE_PAGE, first;
+	uint64_t page = offset / TRACE_PAGE, end = (offset + len + TRACE_PAGE - 1) / TRACE_PAGE,
+		 first;
 	char line[80];
 
 	if (end > t->pages)
@@ -112,8 +118,11 @@ void trace_read(struct trace *t, uint64_t offset, uint64_t len)
 		for (first = page++; page < end && note(t, page); page++)
 			;
 		if (first < end)
-			print(t, line, (size_t)snprintf(line, sizeof(line), "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", clock_ms() - t->start_ms,
-				first, (page < end ? page : end) - first));
+			print(t, line,
+				(size_t)snprintf(line, sizeof(line),
+					"%" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+					clock_ms() - t->start_ms, first,
+					(page < end ? page : end) - first));
 	}
 	pthread_mutex_unlock(&t->lock);
 }

@@ -5,7 +5,6 @@
  *	image NAME VERSION ROOT SIZE		ROOT: 64 hexadecimal digits; SIZE: bytes
  *	MILLISECONDS PAGE PAGES			since the start; the first of how many pages of 4 KiB that were read for the first time
  *
- *
  * A process that goes on where another one died goes on with the file; then lines may name pages again. Any thread. */
 #ifndef DISK_TRACE_H
 #define DISK_TRACE_H

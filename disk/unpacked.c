@@ -35,7 +35,8 @@ static char *path_of(const struct image *image)
 	char root[HASH_HEX_MAX];
 
 	hash_hex(&image->manifest.image.root, root);
-	return file_path("%s/disks/%s.%.*s", cache_dir(image->cache), image->manifest.name, ROOT_DIGITS, root);
+	return file_path("%s/disks/%s.%.*s", cache_dir(image->cache), image->manifest.name,
+		ROOT_DIGITS, root);
 }
 
 /* ---- checking ---- */
@@ -56,7 +57,8 @@ static int check_hole(struct check *c, uint64_t end, struct err *e)
 {
 	while (c->at < end) {
 		off_t data = lseek(c->fd, (off_t)c->at, SEEK_DATA);
-		size_t len = end - c->at < INDEX_CHUNK_MAX ? (size_t)(end - c->at) : INDEX_CHUNK_MAX;
+		size_t len =
+			end - c->at < INDEX_CHUNK_MAX ? (size_t)(end - c->at) : INDEX_CHUNK_MAX;
 		int r;
 
 		if (data < 0 ? errno == ENXIO : (uint64_t)data >= end) {
@@ -65,25 +67,31 @@ static int check_hole(struct check *c, uint64_t end, struct err *e)
 		}
 		r = file_pread(c->fd, c->data, len, c->at);
 		if (r < 0 || !file_all_zero(c->data, len))
-			return err_set(e, -EBADMSG, "it is not empty at byte %llu", (unsigned long long)c->at);
+			return err_set(e, -EBADMSG, "it is not empty at byte %llu",
+				(unsigned long long)c->at);
 		c->at += len;
 	}
 	return 0;
 }
 
-static int check_chunk(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
+static int check_chunk(
+	void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct check *c = context;
 	struct hash found;
 	int r = offset > c->at ? check_hole(c, offset, e) : 0;
 
 	if (!r && file_pread(c->fd, c->data, len, offset) < 0)
-		r = err_set(e, -EBADMSG, "it cannot be read at byte %llu", (unsigned long long)offset);
+		r = err_set(
+			e, -EBADMSG, "it cannot be read at byte %llu", (unsigned long long)offset);
 	if (r < 0)
 		return r;
 	hash_of(&found, c->data, len);
 	c->at = offset + len;
-	return hash_equal(&found, hash) ? 0 : err_set(e, -EBADMSG, "its bytes from %llu on are not the image's", (unsigned long long)offset);
+	return hash_equal(&found, hash)
+		       ? 0
+		       : err_set(e, -EBADMSG, "its bytes from %llu on are not the image's",
+				 (unsigned long long)offset);
 }
 
 static void *check_part(void *context)
@@ -92,7 +100,8 @@ static void *check_part(void *context)
 
 	c->data = malloc(INDEX_CHUNK_MAX);
 	c->at = c->from;
-	c->result = c->data ? store_visit_range(c->image->blocks, &c->image->manifest.image, c->from, c->end - c->from, check_chunk, c, &c->why)
+	c->result = c->data ? store_visit_range(c->image->blocks, &c->image->manifest.image,
+				      c->from, c->end - c->from, check_chunk, c, &c->why)
 			    : err_set(&c->why, -ENOMEM, "no memory");
 	if (!c->result && c->at < c->end)
 		c->result = check_hole(c, c->end, &c->why);
@@ -109,7 +118,8 @@ static int check_file(struct image *image, int fd, struct err *e)
 	for (unsigned i = 0; i < THREADS; i++) {
 		struct check *c = &checks[i];
 
-		*c = (struct check){.image = image, .fd = fd, .from = i * part < size ? i * part : size};
+		*c = (struct check){
+			.image = image, .fd = fd, .from = i * part < size ? i * part : size};
 		c->end = size - c->from < part ? size : c->from + part;
 		if (c->from == c->end)
 			continue;
@@ -141,7 +151,8 @@ static int check_owner(const struct image *image, const struct stat *st, struct 
 char *unpacked_find(struct image *image)
 {
 	_cleanup_free_ char *path = image->cache ? path_of(image) : NULL;
-	_cleanup_close_ int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd =
+		path ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
 	struct err e = ERR_INIT;
 	struct stat st;
 	int r;
@@ -168,7 +179,8 @@ struct making {
 	struct progress progress;
 };
 
-static int write_chunk(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
+static int write_chunk(
+	void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct making *m = context;
 	const struct memory_block *block;
@@ -185,7 +197,8 @@ static int write_chunk(void *context, uint64_t offset, const struct hash *hash, 
 
 static int write_file(struct image *image, int fd, struct err *e)
 {
-	const struct timespec times[] = {{.tv_sec = image_mtime(image)}, {.tv_sec = image_mtime(image)}};
+	const struct timespec times[] = {
+		{.tv_sec = image_mtime(image)}, {.tv_sec = image_mtime(image)}};
 	struct making m = {.image = image, .fd = fd};
 	const struct tree *tree = &image->manifest.image;
 	int r;
@@ -208,14 +221,16 @@ static void remove_others(const char *folder, const char *name, const char *keep
 	struct dirent *at;
 
 	while (d && (at = readdir(d)))
-		if (!strncmp(at->d_name, name, len) && at->d_name[len] == '.' && strlen(at->d_name) == len + 1 + ROOT_DIGITS &&
+		if (!strncmp(at->d_name, name, len) && at->d_name[len] == '.' &&
+			strlen(at->d_name) == len + 1 + ROOT_DIGITS &&
 			strcmp(at->d_name, keep) != 0)
 			unlinkat(dirfd(d), at->d_name, 0);
 }
 
 int unpacked_make(struct image *image, struct err *e)
 {
-	_cleanup_free_ char *folder = folder_of(image), *path = path_of(image), *there = unpacked_find(image), *part = NULL;
+	_cleanup_free_ char *folder = folder_of(image), *path = path_of(image),
+			    *there = unpacked_find(image), *part = NULL;
 	_cleanup_close_ int fd = -1;
 	int r;
 

@@ -1,4 +1,5 @@
-/* The filler: see filler.h. One part is one message. The socket's buffer is small, so that who asks goes as fast as the disk is read. */
+/* The filler: see filler.h. One part is one message. The socket's buffer is small, so that who asks
+ * goes as fast as the disk is read. */
 #include "export/filler.h"
 
 #include <errno.h>
@@ -17,8 +18,10 @@
 #include "base/file.h"
 #include "base/log.h"
 
-#define PIECE (128u << 10) /* bytes: what the kernel takes of one call at the most, whatever is asked for */
-#define BUFFER 4096	   /* bytes of the socket: a few messages */
+#define PIECE                                                                                      \
+	(128u << 10) /* bytes: what the kernel takes of one call at the most, whatever is asked    \
+			for */
+#define BUFFER 4096  /* bytes of the socket: a few messages */
 #define WAIT_MS 100
 
 struct part {
@@ -44,11 +47,13 @@ static void read_ahead(const char *disk, const struct part *part)
 	_cleanup_close_ int fd = open(disk, O_RDONLY | O_CLOEXEC);
 
 	for (uint64_t at = 0; fd >= 0 && at < part->len; at += PIECE)
-		if (readahead(fd, (off_t)(part->offset + at), part->len - at < PIECE ? (size_t)(part->len - at) : PIECE) < 0)
+		if (readahead(fd, (off_t)(part->offset + at),
+			    part->len - at < PIECE ? (size_t)(part->len - at) : PIECE) < 0)
 			return;
 }
 
-/* What it receives comes from a process that parses what comes from outside: more than to have parts of the disk read it cannot say. */
+/* What it receives comes from a process that parses what comes from outside: more than to have
+ * parts of the disk read it cannot say. */
 __attribute__((noreturn)) static void run(int socket, const char *disk)
 {
 	struct part part;
@@ -95,7 +100,8 @@ void filler_stop(struct filler *f)
 	if (f->own >= 0)
 		close(steal_fd(&f->own));
 	if (f->pid)
-		kill(f->pid, SIGKILL); /* where it waits for an answer, it ends with the mount: nobody waits for it */
+		kill(f->pid, SIGKILL); /* where it waits for an answer, it ends with the mount:
+					  nobody waits for it */
 	f->pid = 0;
 }
 
@@ -107,5 +113,6 @@ bool filler_ask(int socket, uint64_t offset, uint64_t len)
 	if (send(socket, &part, sizeof(part), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN)
 		return true;
 	poll(&wait, 1, WAIT_MS);
-	return send(socket, &part, sizeof(part), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+	return send(socket, &part, sizeof(part), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+	       errno != EAGAIN;
 }

@@ -34,9 +34,12 @@ int64_t pack_head_len(const void *start, struct err *e)
 	segments = load_le32(p + 4);
 	extents = load_le32(p + 8);
 	if (!segments || segments > PACK_SEGMENTS_MAX || !extents || extents > PACK_EXTENTS_MAX)
-		return err_set(e, -EBADMSG, "a boot pack of %u segments and %u extents: 1 to %u and 1 to %u are possible", segments, extents,
-			PACK_SEGMENTS_MAX, PACK_EXTENTS_MAX);
-	return PACK_START + (int64_t)segments * PACK_SEGMENT_ENTRY + (int64_t)extents * PACK_EXTENT_ENTRY;
+		return err_set(e, -EBADMSG,
+			"a boot pack of %u segments and %u extents: 1 to %u and 1 to %u are "
+			"possible",
+			segments, extents, PACK_SEGMENTS_MAX, PACK_EXTENTS_MAX);
+	return PACK_START + (int64_t)segments * PACK_SEGMENT_ENTRY +
+	       (int64_t)extents * PACK_EXTENT_ENTRY;
 }
 
 static int read_extents(struct pack *p, const uint8_t *at, uint64_t image_pages, struct err *e)
@@ -46,15 +49,20 @@ static int read_extents(struct pack *p, const uint8_t *at, uint64_t image_pages,
 	for (uint32_t i = 0; i < p->extent_count; i++, at += PACK_EXTENT_ENTRY) {
 		struct pack_extent *x = &p->extents[i];
 
-		*x = (struct pack_extent){.page = load_le64(at), .pages = load_le32(at + 8), .place = p->pages};
+		*x = (struct pack_extent){
+			.page = load_le64(at), .pages = load_le32(at + 8), .place = p->pages};
 		if (!x->pages || x->page >= image_pages || x->pages > image_pages - x->page)
-			return err_set(e, -EBADMSG, "extent %u of the boot pack is not in the image", i);
+			return err_set(
+				e, -EBADMSG, "extent %u of the boot pack is not in the image", i);
 		if (x->pages > most - p->pages)
-			return err_set(e, -EBADMSG, "the boot pack has more pages than fit into %u segments", p->segment_count);
+			return err_set(e, -EBADMSG,
+				"the boot pack has more pages than fit into %u segments",
+				p->segment_count);
 		p->pages += x->pages;
 	}
 	if (segments_for(p->pages) != p->segment_count)
-		return err_set(e, -EBADMSG, "the boot pack has %u pages in %u segments", p->pages, p->segment_count);
+		return err_set(e, -EBADMSG, "the boot pack has %u pages in %u segments", p->pages,
+			p->segment_count);
 	return 0;
 }
 
@@ -71,13 +79,15 @@ static int read_segments(struct pack *p, const uint8_t *at, struct err *e)
 		s->pages = left < PACK_SEGMENT_PAGES ? left : PACK_SEGMENT_PAGES;
 		memcpy(s->hash.bytes, at + 4, HASH_LEN);
 		if (!s->len || s->len > PACK_SEGMENT_FILE_MAX)
-			return err_set(e, -EBADMSG, "segment %u of the boot pack has %u bytes: 1 to %u are possible", i, s->len,
-				PACK_SEGMENT_FILE_MAX);
+			return err_set(e, -EBADMSG,
+				"segment %u of the boot pack has %u bytes: 1 to %u are possible", i,
+				s->len, PACK_SEGMENT_FILE_MAX);
 		offset += s->len;
 	}
 	if (offset != p->size)
-		return err_set(e, -EBADMSG, "the boot pack's segments end at byte %llu, and the file at %llu", (unsigned long long)offset,
-			(unsigned long long)p->size);
+		return err_set(e, -EBADMSG,
+			"the boot pack's segments end at byte %llu, and the file at %llu",
+			(unsigned long long)offset, (unsigned long long)p->size);
 	return 0;
 }
 
@@ -105,7 +115,8 @@ static int sort_extents(struct pack *p, struct err *e)
 
 static int read_tables(struct pack *p, const uint8_t *head, uint64_t image_size, struct err *e)
 {
-	const uint8_t *segments = head + PACK_START, *extents = segments + (size_t)p->segment_count * PACK_SEGMENT_ENTRY;
+	const uint8_t *segments = head + PACK_START,
+		      *extents = segments + (size_t)p->segment_count * PACK_SEGMENT_ENTRY;
 	int r;
 
 	p->segments = calloc(p->segment_count, sizeof(*p->segments));
@@ -119,7 +130,8 @@ static int read_tables(struct pack *p, const uint8_t *head, uint64_t image_size,
 	return r < 0 ? r : sort_extents(p, e);
 }
 
-int pack_open(struct pack *out, const void *head, size_t len, const struct profile *profile, uint64_t image_size, struct err *e)
+int pack_open(struct pack *out, const void *head, size_t len, const struct profile *profile,
+	uint64_t image_size, struct err *e)
 {
 	const uint8_t *bytes = head;
 	struct hash found;
@@ -127,15 +139,21 @@ int pack_open(struct pack *out, const void *head, size_t len, const struct profi
 	int r;
 
 	*out = (struct pack){0};
-	head_len = len < PACK_START ? err_set(e, -EBADMSG, "the boot pack is cut off") : pack_head_len(head, e);
+	head_len = len < PACK_START ? err_set(e, -EBADMSG, "the boot pack is cut off")
+				    : pack_head_len(head, e);
 	if (head_len < 0)
 		return (int)head_len;
 	if ((uint64_t)head_len != len)
-		return err_set(e, -EBADMSG, "the boot pack's head has %zu bytes instead of %lld", len, (long long)head_len);
+		return err_set(e, -EBADMSG, "the boot pack's head has %zu bytes instead of %lld",
+			len, (long long)head_len);
 	hash_of(&found, head, len);
 	if (!hash_equal(&found, &profile->pack))
-		return err_set(e, -EBADMSG, "the boot pack's head has another hash than the manifest says");
-	*out = (struct pack){.segment_count = load_le32(bytes + 4), .extent_count = load_le32(bytes + 8), .head_len = len, .size = profile->size};
+		return err_set(e, -EBADMSG,
+			"the boot pack's head has another hash than the manifest says");
+	*out = (struct pack){.segment_count = load_le32(bytes + 4),
+		.extent_count = load_le32(bytes + 8),
+		.head_len = len,
+		.size = profile->size};
 	r = read_tables(out, head, image_size, e);
 	if (r < 0)
 		pack_free(out);
@@ -189,7 +207,8 @@ uint32_t pack_extent_at(const struct pack_extent *extents, uint32_t count, uint3
 
 uint64_t pack_page_at(const struct pack *p, uint32_t place, uint32_t *run)
 {
-	const struct pack_extent *x = &p->extents[pack_extent_at(p->extents, p->extent_count, place)];
+	const struct pack_extent *x =
+		&p->extents[pack_extent_at(p->extents, p->extent_count, place)];
 
 	*run = x->pages - (place - x->place);
 	return x->page + (place - x->place);
@@ -200,7 +219,10 @@ int pack_segment_check(const struct pack_segment *s, const void *data, struct er
 	struct hash found;
 
 	hash_of(&found, data, s->len);
-	return hash_equal(&found, &s->hash) ? 0 : err_set(e, -EBADMSG, "a segment of the boot pack has another hash than its head says");
+	return hash_equal(&found, &s->hash)
+		       ? 0
+		       : err_set(e, -EBADMSG,
+				 "a segment of the boot pack has another hash than its head says");
 }
 
 int pack_segment_decode(const struct pack_segment *s, const void *data, void *out, struct err *e)
@@ -210,8 +232,8 @@ int pack_segment_decode(const struct pack_segment *s, const void *data, void *ou
 	return r < 0 ? r : block_unpack(out, (size_t)s->pages * PACK_PAGE, data, s->len, e);
 }
 
-int pack_head_encode(const struct pack_segment *segments, uint32_t segment_count, const struct pack_extent *extents,
-	uint32_t extent_count, struct buf *out, struct err *e)
+int pack_head_encode(const struct pack_segment *segments, uint32_t segment_count,
+	const struct pack_extent *extents, uint32_t extent_count, struct buf *out, struct err *e)
 {
 	uint8_t entry[PACK_SEGMENT_ENTRY];
 	int r;

@@ -1,5 +1,6 @@
-/* Making boot packs: see pack_maker.h. Threads take one segment after the other: read its pages, compress, hash. All segments stay in memory until
- * the head, which has their hashes, can be written in front of them. */
+/* Making boot packs: see pack_maker.h. Threads take one segment after the other: read its pages,
+ * compress, hash. All segments stay in memory until the head, which has their hashes, can be
+ * written in front of them. */
 #include "publish/pack_maker.h"
 
 #include <errno.h>
@@ -27,8 +28,8 @@ struct making {
 	uint32_t extent_count, segment_count, pages;
 	int level;
 	struct pack_segment *segments; /* owned */
-	uint8_t **data;		       /* owned; of each segment */
-	pthread_mutex_t lock;	       /* for what follows */
+	uint8_t **data;                /* owned; of each segment */
+	pthread_mutex_t lock;          /* for what follows */
 	uint32_t next, done;
 	int failed;
 	struct err why;
@@ -36,7 +37,8 @@ struct making {
 };
 
 /* Reads pages of the image; what the last one lacks are zeros. */
-static int read_pages(const struct making *m, uint64_t page, uint32_t pages, uint8_t *to, struct err *e)
+static int read_pages(
+	const struct making *m, uint64_t page, uint32_t pages, uint8_t *to, struct err *e)
 {
 	uint64_t offset = page * PACK_PAGE;
 	size_t len = (size_t)pages * PACK_PAGE;
@@ -47,19 +49,24 @@ static int read_pages(const struct making *m, uint64_t page, uint32_t pages, uin
 	return tree_read(m->store->fd, m->image, to, len, offset, e);
 }
 
-static int make_segment(struct making *m, uint32_t segment, uint8_t *pages, struct buf *out, struct err *e)
+static int make_segment(
+	struct making *m, uint32_t segment, uint8_t *pages, struct buf *out, struct err *e)
 {
-	uint32_t place = segment * PACK_SEGMENT_PAGES, end = place + PACK_SEGMENT_PAGES, start = place;
+	uint32_t place = segment * PACK_SEGMENT_PAGES, end = place + PACK_SEGMENT_PAGES,
+		 start = place;
 	struct pack_segment *s = &m->segments[segment];
 	int r = 0;
 
 	if (end > m->pages)
 		end = m->pages;
-	for (uint32_t i = pack_extent_at(m->extents, m->extent_count, place); !r && place < end; i++) {
+	for (uint32_t i = pack_extent_at(m->extents, m->extent_count, place); !r && place < end;
+		i++) {
 		const struct pack_extent *x = &m->extents[i];
-		uint32_t skip = place - x->place, run = x->pages - skip < end - place ? x->pages - skip : end - place;
+		uint32_t skip = place - x->place,
+			 run = x->pages - skip < end - place ? x->pages - skip : end - place;
 
-		r = read_pages(m, x->page + skip, run, pages + (size_t)(place - start) * PACK_PAGE, e);
+		r = read_pages(
+			m, x->page + skip, run, pages + (size_t)(place - start) * PACK_PAGE, e);
 		place += run;
 	}
 	if (!r)
@@ -88,7 +95,9 @@ static void *work(void *context)
 		int r;
 
 		pthread_mutex_unlock(&m->lock);
-		r = cancel_requested() ? err_set(&e, -EINTR, "interrupted") : !pages ? err_set(&e, -ENOMEM, "no memory for a boot pack") : 0;
+		r = cancel_requested() ? err_set(&e, -EINTR, "interrupted")
+		    : !pages           ? err_set(&e, -ENOMEM, "no memory for a boot pack")
+				       : 0;
 		if (!r)
 			r = make_segment(m, segment, pages, &out, &e);
 		pthread_mutex_lock(&m->lock);
@@ -124,7 +133,8 @@ static int save(const struct making *m, struct profile *out, struct err *e)
 {
 	_cleanup_buf_ struct buf file = BUF_INIT(MANIFEST_PACK_MAX);
 	char path[PACK_PATH_MAX];
-	int r = pack_head_encode(m->segments, m->segment_count, m->extents, m->extent_count, &file, e);
+	int r = pack_head_encode(
+		m->segments, m->segment_count, m->extents, m->extent_count, &file, e);
 
 	if (r < 0)
 		return r;
@@ -144,18 +154,24 @@ static int save(const struct making *m, struct profile *out, struct err *e)
 	return r < 0 ? err_add(e, "cannot write a boot pack into %s", m->store->path) : 0;
 }
 
-int pack_make(struct store *s, const struct tree *image, const struct pack_extent *extents, uint32_t extent_count, int level,
-	struct profile *out, struct err *e)
+int pack_make(struct store *s, const struct tree *image, const struct pack_extent *extents,
+	uint32_t extent_count, int level, struct profile *out, struct err *e)
 {
 	const struct pack_extent *last = &extents[extent_count - 1];
-	struct making m = {.store = s, .image = image, .extents = extents, .extent_count = extent_count, .level = level,
-		.pages = last->place + last->pages, .lock = PTHREAD_MUTEX_INITIALIZER};
+	struct making m = {.store = s,
+		.image = image,
+		.extents = extents,
+		.extent_count = extent_count,
+		.level = level,
+		.pages = last->place + last->pages,
+		.lock = PTHREAD_MUTEX_INITIALIZER};
 	int r;
 
 	m.segment_count = (m.pages + PACK_SEGMENT_PAGES - 1) / PACK_SEGMENT_PAGES;
 	m.segments = calloc(m.segment_count, sizeof(*m.segments));
 	m.data = calloc(m.segment_count, sizeof(*m.data));
-	r = m.segments && m.data ? make_segments(&m, e) : err_set(e, -ENOMEM, "no memory for a boot pack");
+	r = m.segments && m.data ? make_segments(&m, e)
+				 : err_set(e, -ENOMEM, "no memory for a boot pack");
 	if (!r)
 		r = save(&m, out, e);
 	for (uint32_t i = 0; m.data && i < m.segment_count; i++)

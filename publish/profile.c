@@ -25,15 +25,19 @@ static int load_trace(struct trace_file *out, const char *path, struct err *e)
 	return r < 0 ? err_add(e, "%s", path) : 0;
 }
 
-static int check_trace(const struct trace_file *t, const char *path, const struct manifest *m, struct err *e)
+static int check_trace(
+	const struct trace_file *t, const char *path, const struct manifest *m, struct err *e)
 {
 	if (hash_equal(&t->root, &m->image.root) && t->size == m->image.size)
 		return 0;
-	return err_set(e, -EINVAL, "%s was recorded from %s version %" PRIu64 ", whose disk is not that of %s version %" PRIu64
-		": record a boot of that", path, t->name, t->version, m->name, m->version);
+	return err_set(e, -EINVAL,
+		"%s was recorded from %s version %" PRIu64
+		", whose disk is not that of %s version %" PRIu64 ": record a boot of that",
+		path, t->name, t->version, m->name, m->version);
 }
 
-static int load_traces(struct trace_file *traces, const struct profile_options *o, const struct manifest *m, struct err *e)
+static int load_traces(struct trace_file *traces, const struct profile_options *o,
+	const struct manifest *m, struct err *e)
 {
 	int r = 0;
 
@@ -45,7 +49,8 @@ static int load_traces(struct trace_file *traces, const struct profile_options *
 	return r;
 }
 
-static int make_pack(struct store *s, const struct profile_options *o, const struct manifest *m, struct profile *out, struct err *e)
+static int make_pack(struct store *s, const struct profile_options *o, const struct manifest *m,
+	struct profile *out, struct err *e)
 {
 	_cleanup_free_ struct trace_file *traces = calloc(o->trace_count, sizeof(*traces));
 	_cleanup_free_ struct pack_extent *extents = NULL;
@@ -65,7 +70,8 @@ static bool same_profile(const struct profile *a, const struct profile *b)
 }
 
 /* With the image's lock held. */
-static int add_version(struct store *s, const struct profile_options *o, const struct signer *signer, struct profile_result *out, struct err *e)
+static int add_version(struct store *s, const struct profile_options *o,
+	const struct signer *signer, struct profile_result *out, struct err *e)
 {
 	const struct version *newest;
 	struct versions v;
@@ -85,7 +91,8 @@ static int add_version(struct store *s, const struct profile_options *o, const s
 		m.profile = out->profile;
 		m.parent_version = m.version++;
 		m.parent_root = m.image.root;
-		/* `created` stays: it is the disk's time, by which a copy-on-write overlay recognises it. */
+		/* `created` stays: it is the disk's time, by which a copy-on-write overlay
+		 * recognises it. */
 		r = version_save(s, signer, &m, e);
 	}
 	out->version = r < 0 ? 0 : m.version;
@@ -93,7 +100,8 @@ static int add_version(struct store *s, const struct profile_options *o, const s
 	return r;
 }
 
-static int add_to_store(struct store *s, const struct profile_options *o, const struct signer *signer, struct profile_result *out, struct err *e)
+static int add_to_store(struct store *s, const struct profile_options *o,
+	const struct signer *signer, struct profile_result *out, struct err *e)
 {
 	_cleanup_close_ int lock = store_lock_name(s, o->name, e);
 	struct err why = ERR_INIT;

@@ -1,4 +1,5 @@
-/* From recorded boots to a boot pack: merges traces, packs the pages, and signs a new version of the same image that names the pack. */
+/* From recorded boots to a boot pack: merges traces, packs the pages, and signs a new version of
+ * the same image that names the pack. */
 #ifndef PUBLISH_PROFILE_H
 #define PUBLISH_PROFILE_H
 
@@ -9,13 +10,13 @@
 #include "format/manifest.h"
 
 struct profile_options {
-	const char *store;  /* folder */
-	const char *name;   /* of the image in it */
-	const char *key;    /* file of the secret key */
+	const char *store;   /* folder */
+	const char *name;    /* of the image in it */
+	const char *key;     /* file of the secret key */
 	const char **traces; /* files */
 	size_t trace_count;
-	size_t least;	    /* pages that fewer traces have are left out; 0 and 1: none are */
-	int level;	    /* zstd */
+	size_t least; /* pages that fewer traces have are left out; 0 and 1: none are */
+	int level;    /* zstd */
 };
 
 struct profile_result {

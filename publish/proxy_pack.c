@@ -1,5 +1,5 @@
-/* Boot packs for a proxy: see proxy_pack.h. A client checks each segment, and reads blocks where one is bad: so what is in the cache is not checked
- * again each time it is asked for. */
+/* Boot packs for a proxy: see proxy_pack.h. A client checks each segment, and reads blocks where
+ * one is bad: so what is in the cache is not checked again each time it is asked for. */
 #include "publish/proxy_pack.h"
 
 #include <errno.h>
@@ -35,7 +35,8 @@ bool pack_from_cache(struct cache *cache, const struct profile *profile, struct 
 	return true;
 }
 
-void pack_fetch(struct upstream *u, struct cache *cache, const struct profile *profile, uint64_t image_size, struct content *out)
+void pack_fetch(struct upstream *u, struct cache *cache, const struct profile *profile,
+	uint64_t image_size, struct content *out)
 {
 	bool whole = false;
 	_cleanup_close_ int fd = cache_open_pack(cache, &profile->pack, &whole);
@@ -43,14 +44,18 @@ void pack_fetch(struct upstream *u, struct cache *cache, const struct profile *p
 	int r;
 
 	if (fd < 0 || whole || upstream_gone(u)) {
-		content_error(out, MHD_HTTP_SERVICE_UNAVAILABLE, "The boot pack cannot be kept here, or its server does not answer.\n");
+		content_error(out, MHD_HTTP_SERVICE_UNAVAILABLE,
+			"The boot pack cannot be kept here, or its server does not answer.\n");
 		return;
 	}
 	r = pack_fetch_all(fd, profile, image_size, u->origin, &e);
 	upstream_note(u, r, e.text);
 	if (r < 0) {
 		log_debug("%s", e.text);
-		content_error(out, r == -ENOENT ? MHD_HTTP_NOT_FOUND : r == -EBADMSG ? MHD_HTTP_BAD_GATEWAY : MHD_HTTP_SERVICE_UNAVAILABLE,
+		content_error(out,
+			r == -ENOENT    ? MHD_HTTP_NOT_FOUND
+			: r == -EBADMSG ? MHD_HTTP_BAD_GATEWAY
+					: MHD_HTTP_SERVICE_UNAVAILABLE,
 			"The boot pack could not be fetched.\n");
 		return;
 	}

@@ -11,6 +11,7 @@
 bool pack_from_cache(struct cache *cache, const struct profile *profile, struct content *out);
 
 /* Fetches it. Always gives content, be it an error. */
-void pack_fetch(struct upstream *u, struct cache *cache, const struct profile *profile, uint64_t image_size, struct content *out);
+void pack_fetch(struct upstream *u, struct cache *cache, const struct profile *profile,
+	uint64_t image_size, struct content *out);
 
 #endif

@@ -1,5 +1,6 @@
-/* Merging traces: see traces.h. All pages that occur are sorted; a page's number in that order stands for it in a linked list, into which one trace
- * after the other puts those that are not there yet. */
+/* Merging traces: see traces.h. All pages that occur are sorted; a page's number in that order
+ * stands for it in a linked list, into which one trace after the other puts those that are not
+ * there yet. */
 #include "publish/traces.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@ struct lines {
 	unsigned number;
 };
 
-/* The next line, without its end, copied to `out`. 0: there is none; -EINVAL: it is longer, or has a zero in it. */
+/* The next line, without its end, copied to `out`. 0: there is none; -EINVAL: it is longer, or has
+ * a zero in it. */
 static int next_line(struct lines *l, char out[512])
 {
 	const char *stop = l->at < l->end ? memchr(l->at, '\n', (size_t)(l->end - l->at)) : NULL;
@@ -43,10 +45,12 @@ static int parse_head(struct trace_file *t, const char *line)
 	char name[LINK_NAME_MAX + 2], version[24], root[HASH_HEX_MAX + 1], size[24], more;
 
 	_Static_assert(LINK_NAME_MAX + 1 >= 64, "the width below");
-	if (sscanf(line, "image %64s %22s %65s %22s%c", name, version, root, size, &more) != 4 || !link_name_valid(name))
+	if (sscanf(line, "image %64s %22s %65s %22s%c", name, version, root, size, &more) != 4 ||
+		!link_name_valid(name))
 		return -EINVAL;
 	memcpy(t->name, name, strlen(name) + 1);
-	if (text_to_u64(version, &t->version) < 0 || hex_decode(t->root.bytes, HASH_LEN, root, strlen(root)) < 0 ||
+	if (text_to_u64(version, &t->version) < 0 ||
+		hex_decode(t->root.bytes, HASH_LEN, root, strlen(root)) < 0 ||
 		text_to_u64(size, &t->size) < 0)
 		return -EINVAL;
 	return t->size && t->size <= MANIFEST_SIZE_MAX ? 0 : -EINVAL;
@@ -57,11 +61,13 @@ static int add_pages(struct trace_file *t, const char *line, size_t *room, struc
 	uint64_t ms, page, pages, all = (t->size + PACK_PAGE - 1) / PACK_PAGE;
 	char more;
 
-	if (sscanf(line, "%" SCNu64 " %" SCNu64 " %" SCNu64 "%c", &ms, &page, &pages, &more) != 3 || strchr(line, '-') || !pages || page >= all ||
-		pages > all - page)
+	if (sscanf(line, "%" SCNu64 " %" SCNu64 " %" SCNu64 "%c", &ms, &page, &pages, &more) != 3 ||
+		strchr(line, '-') || !pages || page >= all || pages > all - page)
 		return -EINVAL;
 	if (pages > TRACE_PAGES_MAX - t->count)
-		return err_set(e, -EFBIG, "more than %u MB are read in it: a boot pack is for what a start needs", TRACE_PAGES_MAX / 256);
+		return err_set(e, -EFBIG,
+			"more than %u MB are read in it: a boot pack is for what a start needs",
+			TRACE_PAGES_MAX / 256);
 	if (t->count + pages > *room) {
 		size_t want = t->count + pages > 2 * *room ? t->count + pages : 2 * *room;
 		uint64_t *grown = reallocarray(t->pages, want, sizeof(*grown));
@@ -119,9 +125,9 @@ void trace_file_free(struct trace_file *t)
 
 struct item { /* a page */
 	uint64_t page;
-	uint32_t next;	 /* in the order of use; END: none */
+	uint32_t next;   /* in the order of use; END: none */
 	uint32_t traces; /* that have it */
-	uint32_t last;	 /* the last of them, from 1 on */
+	uint32_t last;   /* the last of them, from 1 on */
 	bool listed;
 };
 
@@ -182,7 +188,8 @@ static void put_in(struct merge *m, const struct trace_file *t, size_t least)
 	uint32_t before = END;
 
 	for (size_t k = 0; k < t->count; k++) {
-		uint32_t n = find(m, t->pages[k]), *link = before == END ? &m->first : &m->items[before].next;
+		uint32_t n = find(m, t->pages[k]),
+			 *link = before == END ? &m->first : &m->items[before].next;
 		struct item *item = &m->items[n];
 
 		if (item->traces < least)
@@ -196,7 +203,8 @@ static void put_in(struct merge *m, const struct trace_file *t, size_t least)
 	}
 }
 
-static int make_extents(const struct merge *m, struct pack_extent **extents, uint32_t *count, struct err *e)
+static int make_extents(
+	const struct merge *m, struct pack_extent **extents, uint32_t *count, struct err *e)
 {
 	_cleanup_free_ struct pack_extent *list = calloc(PACK_EXTENTS_MAX, sizeof(*list));
 	uint32_t n = 0, place = 0;
@@ -205,24 +213,32 @@ static int make_extents(const struct merge *m, struct pack_extent **extents, uin
 		return err_set(e, -ENOMEM, "no memory to merge traces");
 	for (uint32_t i = m->first; i != END; i = m->items[i].next, place++) {
 		if (place == TRACE_PAGES_MAX)
-			return err_set(e, -EFBIG, "more than %u MB are read in them: a boot pack is for what a start needs", TRACE_PAGES_MAX / 256);
+			return err_set(e, -EFBIG,
+				"more than %u MB are read in them: a boot pack is for what a start "
+				"needs",
+				TRACE_PAGES_MAX / 256);
 		if (n && m->items[i].page == list[n - 1].page + list[n - 1].pages) {
 			list[n - 1].pages++;
 			continue;
 		}
 		if (n == PACK_EXTENTS_MAX)
-			return err_set(e, -EFBIG, "their pages lie in more than %u places: a boot pack is for what a start needs", PACK_EXTENTS_MAX);
-		list[n++] = (struct pack_extent){.page = m->items[i].page, .pages = 1, .place = place};
+			return err_set(e, -EFBIG,
+				"their pages lie in more than %u places: a boot pack is for what a "
+				"start needs",
+				PACK_EXTENTS_MAX);
+		list[n++] =
+			(struct pack_extent){.page = m->items[i].page, .pages = 1, .place = place};
 	}
 	if (!n)
-		return err_set(e, -ENODATA, "nothing is left of the traces that a boot pack could hold");
+		return err_set(
+			e, -ENODATA, "nothing is left of the traces that a boot pack could hold");
 	*extents = steal_ptr(list);
 	*count = n;
 	return 0;
 }
 
-int traces_merge(const struct trace_file *traces, size_t count, size_t least, struct pack_extent **extents, uint32_t *extent_count,
-	struct err *e)
+int traces_merge(const struct trace_file *traces, size_t count, size_t least,
+	struct pack_extent **extents, uint32_t *extent_count, struct err *e)
 {
 	struct merge m = {.first = END};
 	int r = collect(&m, traces, count, e);
