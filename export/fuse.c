@@ -76,7 +76,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	conn->max_write = SLOTS_WRITE_MAX;
 	conn->max_background = BACKGROUND;
 	conn->congestion_threshold = BACKGROUND;
-	conn->max_readahead = x->o.bulk ? READ_MAX : EXACT_READAHEAD;
+	conn->max_readahead = x->o.exact ? EXACT_READAHEAD : READ_MAX;
 	conn->want |= conn->capable & FUSE_CAP_ASYNC_READ;
 	conn->want &= ~FUSE_CAP_ASYNC_DIO; /* such a read past the page cache could not even be killed while the network is gone */
 }

@@ -20,7 +20,7 @@ struct fuse_export_options {
 	int64_t mtime;	   /* seconds: modification time of `disk`; must be the same each time for a copy-on-write overlay */
 	struct slots *slots; /* borrowed */
 	int device;	   /* /dev/fuse, mounted; borrowed */
-	bool bulk;	   /* for reading much in order; else the kernel asks for just what it needs */
+	bool exact;	   /* the kernel asks for just what is read: where it is known what that will be */
 	bool direct;	   /* the kernel keeps no pages: each read comes here */
 	uint32_t worker;   /* a number that no other process has that serves the same mount */
 };

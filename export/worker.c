@@ -135,7 +135,7 @@ static int serve(struct serving *s, int device, struct err *e)
 		.mtime = image_mtime(s->image),
 		.slots = s->w->slots,
 		.device = device,
-		.bulk = s->w->mount->bulk,
+		.exact = s->image->playback,
 		.direct = s->w->mount->record,
 		.worker = s->w->number,
 	};
