@@ -163,13 +163,13 @@ static void allow_self(struct filter *f)
 	allow_where(f, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, self));
 	allow_where(f, SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 	allow_where(f, SCMP_SYS(prlimit64), SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
-	allow_where(f, SCMP_SYS(utimensat), SCMP_A1(SCMP_CMP_EQ, 0)); /* of an open file */
 	for (size_t i = 0; i < COUNT(prctls); i++)
 		allow_where(f, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, (uint64_t)prctls[i]));
 }
 
 static void allow_descriptors(struct filter *f)
 {
+	allow_where(f, SCMP_SYS(utimensat), SCMP_A1(SCMP_CMP_EQ, 0)); /* of an open file */
 	for (size_t i = 0; i < COUNT(ioctls); i++)
 		allow_where(f, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
 	for (size_t i = 0; i < COUNT(fcntls); i++) {
