@@ -135,7 +135,7 @@ static int serve(struct serving *s, int device, struct err *e)
 		.mtime = image_mtime(s->image),
 		.slots = s->w->slots,
 		.device = device,
-		.exact = s->image->playback,
+		.exact = !s->w->mount->bulk && s->image->manifest.profile.size, /* also offline, after pull --only-boot */
 		.direct = s->w->mount->record,
 		.worker = s->w->number,
 	};
