@@ -34,6 +34,7 @@ struct blocks {
 struct wanted {
 	const struct hash *hash;
 	size_t len;
+	bool bulk;     /* nobody waits for it */
 	uint8_t *data; /* the result; owned */
 	size_t made;
 	size_t fetched; /* bytes that came from the network for it */
@@ -112,7 +113,7 @@ static int load_folder(struct blocks *b, struct cache *c, struct wanted *w, bool
 static int load_network(struct blocks *b, struct wanted *w, bool background, bool once, struct err *e)
 {
 	char path[BLOCK_PATH_MAX];
-	struct origin_request rq = {.path = path, .max = frame_max(w), .check = check_body, .context = w, .background = background};
+	struct origin_request rq = {.path = path, .max = frame_max(w), .check = check_body, .context = w, .background = background, .bulk = w->bulk};
 	struct origin_answer answer = {0};
 	int r;
 
@@ -323,7 +324,7 @@ void blocks_keep(struct blocks *b)
 
 int blocks_pull(struct blocks *b, const struct hash *hash, uint32_t len, struct err *e)
 {
-	struct wanted w = {.hash = hash, .len = len};
+	struct wanted w = {.hash = hash, .len = len, .bulk = true};
 	size_t charge = memory_reserve(b->chunks, len);
 	int r = load_block(b, &w, true, e);
 

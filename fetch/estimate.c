@@ -14,9 +14,16 @@ void estimate_first_byte(struct estimate *s, double us)
 {
 	s->first_us[s->next] = us < (double)UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 	s->next = (s->next + 1) % ESTIMATE_SAMPLES;
+	if (s->least_us <= 0 || us < s->least_us)
+		s->least_us = us < 1 ? 1 : us;
 	s->latency_us = s->count ? s->latency_us + MOVE * (us - s->latency_us) : us;
 	if (s->count < ESTIMATE_SAMPLES)
 		s->count++;
+}
+
+void estimate_route_changed(struct estimate *s)
+{
+	s->least_us = 0;
 }
 
 /* The rate of one transfer says what its mirror can do when it is multiplied by how many shared it. */
@@ -66,6 +73,11 @@ double estimate_rate(const struct estimate *s)
 double estimate_body_us(const struct estimate *s, double bytes)
 {
 	return s->bytes > 0 ? bytes * s->bytes_us / s->bytes : 0;
+}
+
+double estimate_line_bytes(const struct estimate *s)
+{
+	return estimate_rate(s) * s->least_us / 1e6;
 }
 
 double estimate_waste(const struct estimate *s)

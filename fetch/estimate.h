@@ -12,12 +12,16 @@ struct estimate {
 	uint32_t first_us[ESTIMATE_SAMPLES]; /* the latest times to the first byte: a ring */
 	unsigned count, next;
 	double latency_us;	/* their moving mean */
+	double least_us;	/* the shortest since the route is this one: what is left of it without queues; 0: not known */
 	double bytes, bytes_us; /* moving sums of what came behind the first byte, and the time that took */
 	double answers, useless; /* moving sums: how many came, and how many of them were not what was wanted */
 };
 
 /* Takes in a time to the first byte. */
 void estimate_first_byte(struct estimate *s, double us);
+
+/* The way to the mirror is another one now. */
+void estimate_route_changed(struct estimate *s);
 
 /* Takes in a body: `us` from its first byte to its last, while `together` transfers (this one included) shared the mirror. */
 void estimate_body(struct estimate *s, uint64_t bytes, double us, unsigned together);
@@ -36,6 +40,10 @@ double estimate_rate(const struct estimate *s);
 
 /* How long `bytes` take behind their first one; 0 while that is not known. */
 double estimate_body_us(const struct estimate *s, double bytes);
+
+/* Bytes that are on their way, or wait in the network's queues, when the mirror gives all that it can and no queue has anything; 0: not
+ * known. */
+double estimate_line_bytes(const struct estimate *s);
 
 /* The part of its answers that were of no use, 0 to 1. */
 double estimate_waste(const struct estimate *s);

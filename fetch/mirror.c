@@ -155,6 +155,15 @@ void mirror_note_lost(struct mirror *m, double spent_us, uint64_t received)
 		estimate_first_byte(&m->estimate, spent_us);
 }
 
+double mirror_room(const struct mirror *m, double bytes)
+{
+	double room = MIRROR_ROOM_GAIN * estimate_line_bytes(&m->estimate) / (bytes < 1 ? 1 : bytes);
+
+	if (m->failures)
+		return 0;
+	return room < MIRROR_ROOM_LEAST ? MIRROR_ROOM_LEAST : room;
+}
+
 static const char *state_name(const struct mirror *m, uint64_t now_ms)
 {
 	if (now_ms < m->not_before_ms)

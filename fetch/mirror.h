@@ -20,6 +20,9 @@
 #define MIRROR_OUTAGE_MS 1000 /* without any answer for this long: an outage whose end is worth telling */
 #define MIRROR_TELL_MS 60000 /* at most one line in this time about a mirror that comes and goes */
 
+#define MIRROR_ROOM_LEAST 4 /* requests: one after the other leaves a line idle in between */
+#define MIRROR_ROOM_GAIN 4   /* times what the line carries: connections start slowly, and answers vary in length */
+
 struct mirror {
 	char *url; /* constant, without trailing slash */
 	uint64_t requests, bytes, errors, not_found, good;
@@ -54,6 +57,10 @@ unsigned mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now
 
 /* Takes in a transfer that was dropped because another mirror was faster. */
 void mirror_note_lost(struct mirror *m, double spent_us, uint64_t received);
+
+/* How many answers of so many bytes each it should be asked for at once, where nobody waits for any of them: enough to fill the line to it, few
+ * enough not to fill the queues on the way, which would throw away what comes and make everybody else wait. */
+double mirror_room(const struct mirror *m, double bytes);
 
 /* New reference. all_good: good answers of all mirrors. */
 json_t *mirror_status(const struct mirror *m, uint64_t all_good, uint64_t now_ms);

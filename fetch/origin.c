@@ -23,6 +23,8 @@ static void on_change(void *context)
 
 	pthread_mutex_lock(&o->lock);
 	o->outages_ended++;
+	for (size_t i = 0; i < o->count; i++)
+		estimate_route_changed(&o->mirrors[i]->estimate);
 	pthread_cond_broadcast(&o->wake);
 	pthread_mutex_unlock(&o->lock);
 }
@@ -56,6 +58,7 @@ int origin_open(struct origin **out, const char *const *urls, size_t count,
 	origin->typical_bytes = TYPICAL_BYTES;
 	pthread_mutex_init(&origin->lock, NULL);
 	clock_cond_init(&origin->wake);
+	clock_cond_init(&origin->room);
 	origin->home = strdup(o->home ? o->home : urls[0]);
 	if (!origin->home)
 		r = err_set(e, -ENOMEM, "no memory for an origin");
@@ -136,6 +139,7 @@ void origin_cancel(struct origin *o)
 	pthread_mutex_lock(&o->lock);
 	o->canceled = true;
 	pthread_cond_broadcast(&o->wake);
+	pthread_cond_broadcast(&o->room);
 	pthread_mutex_unlock(&o->lock);
 	if (o->http)
 		http_cancel(o->http);
@@ -154,6 +158,7 @@ void origin_close(struct origin *o)
 	for (size_t i = 0; i < o->count; i++)
 		mirror_free(o->mirrors[i]);
 	pthread_cond_destroy(&o->wake);
+	pthread_cond_destroy(&o->room);
 	pthread_mutex_destroy(&o->lock);
 	free(o->home);
 	free(o);

@@ -64,6 +64,7 @@ struct origin_request {
 	http_sink sink;	      /* gets the body in pieces, instead of the answer: see http.h. Only for a range. NULL; else `context` is
 				 its, and the first mirror of which it took something is the last */
 	bool background;      /* prefetch: queued behind all demanded requests */
+	bool bulk;	      /* one of very many that nobody waits for: begins when the lines to the mirrors have room for it */
 	bool fresh;	      /* for the mutable manifest: ask caches on the way to revalidate */
 	unsigned timeout_ms;  /* of this request, where the origin has none, or (with `once`) a longer one; 0: without limit.
 				 ORIGIN_FIRST_MS for a first contact */

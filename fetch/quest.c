@@ -29,6 +29,44 @@ static unsigned limit_ms(const struct quest *q)
 	return all ? all : this;
 }
 
+/* Call with the lock held. */
+static bool has_room(const struct origin *o)
+{
+	double room = 0;
+
+	for (size_t i = 0; i < o->count; i++)
+		room += mirror_room(o->mirrors[i], o->typical_bytes);
+	return !o->bulk || o->bulk < room;
+}
+
+/* Waits for a change, or until then, with the lock held. 0, -ECANCELED, -ETIMEDOUT (the quest's deadline). */
+static int wait_locked(struct quest *q, pthread_cond_t *change, uint64_t until_ms)
+{
+	struct origin *o = q->origin;
+
+	if (o->canceled)
+		return -ECANCELED;
+	if (q->deadline_ms && clock_ms() >= q->deadline_ms)
+		return -ETIMEDOUT;
+	clock_cond_wait(change, &o->lock, q->deadline_ms && (!until_ms || q->deadline_ms < until_ms) ? q->deadline_ms : until_ms);
+	return 0;
+}
+
+/* Each that begins lets the next one look, so that an answer wakes up no more than begin. */
+static int wait_for_room(struct quest *q)
+{
+	struct origin *o = q->origin;
+	int r = 0;
+
+	while (!r && !has_room(o))
+		r = wait_locked(q, &o->room, 0);
+	if (!r)
+		o->bulk++;
+	q->bulk = !r;
+	pthread_cond_signal(&o->room);
+	return r;
+}
+
 int quest_begin(struct quest *q, struct origin *o, const struct origin_request *rq, struct err *e)
 {
 	int r = 0;
@@ -40,12 +78,17 @@ int quest_begin(struct quest *q, struct origin *o, const struct origin_request *
 	if (limit_ms(q))
 		q->deadline_ms = q->start_ms + limit_ms(q);
 	pthread_mutex_lock(&o->lock);
+	o->quests++;
 	if (o->canceled)
 		r = -ECANCELED;
-	else
-		o->quests++;
+	else if (rq->bulk)
+		r = wait_for_room(q);
 	pthread_mutex_unlock(&o->lock);
-	return r < 0 ? err_set(e, r, "%s: canceled", o->mirrors[0]->url) : 0;
+	if (!r)
+		return 0;
+	quest_fail(q, r, e);
+	quest_end(q, NULL);
+	return r;
 }
 
 void quest_end(struct quest *q, const char *answered)
@@ -61,6 +104,10 @@ void quest_end(struct quest *q, const char *answered)
 		free(q->attempts[i].text);
 	pthread_mutex_lock(&o->lock);
 	o->quests--;
+	if (q->bulk) {
+		o->bulk--;
+		pthread_cond_signal(&o->room);
+	}
 	pthread_cond_broadcast(&o->wake);
 	pthread_mutex_unlock(&o->lock);
 }
@@ -350,24 +397,17 @@ void quest_note_gone(struct quest *q, uint64_t wait_ms)
 int quest_sleep(struct quest *q, uint64_t until_ms, bool *returned)
 {
 	struct origin *o = q->origin;
-	uint64_t seen, now;
+	uint64_t seen;
 	int r = 0;
 
 	pthread_mutex_lock(&o->lock);
 	seen = o->outages_ended;
-	for (;;) {
-		now = clock_ms();
-		if (o->canceled)
-			r = -ECANCELED;
-		else if (q->deadline_ms && now >= q->deadline_ms)
-			r = -ETIMEDOUT;
-		if (r < 0 || now >= until_ms)
-			break;
+	while (!r && clock_ms() < until_ms) {
 		if (returned && o->outages_ended != seen) {
 			*returned = true;
 			break;
 		}
-		clock_cond_wait(&o->wake, &o->lock, q->deadline_ms && q->deadline_ms < until_ms ? q->deadline_ms : until_ms);
+		r = wait_locked(q, &o->wake, until_ms);
 	}
 	pthread_mutex_unlock(&o->lock);
 	return r;

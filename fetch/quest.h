@@ -21,6 +21,7 @@ struct origin {
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;  /* canceled, an outage ended, or the last quest ended */
+	pthread_cond_t room;  /* a bulk quest has ended, or canceled */
 	struct mirror *mirrors[MIRRORS_MAX]; /* only ever grows */
 	size_t count;
 	size_t quests;
@@ -30,6 +31,7 @@ struct origin {
 	uint64_t trouble_since_ms;
 	char trouble_text[512];
 	struct hedge_budget budget;
+	unsigned bulk;	      /* bulk quests in flight */
 	unsigned hedging;     /* second requests in flight, at most HEDGES_IN_FLIGHT */
 	double typical_bytes; /* of bodies whose length nobody knows before: a moving mean */
 	struct origin_stats stats;
@@ -56,6 +58,7 @@ struct quest {
 	const struct origin_request *rq;
 	uint64_t start_ms, deadline_ms; /* 0: none */
 	unsigned tries;
+	bool bulk;		   /* counted in origin.bulk */
 	bool gone;		   /* counted in stats.gone */
 	uint64_t failing_since_ms; /* first time without an answer; 0: never */
 	struct attempt attempts[MIRRORS_MAX];

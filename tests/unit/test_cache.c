@@ -308,12 +308,17 @@ static uint64_t bytes_in(const char *folder)
 static void stays_bounded(void **state)
 {
 	struct cache *c = open_cache(50 * ENTRY_LEN, false);
-	struct cache_stats stats;
+	struct cache_stats stats = {0};
+	uint64_t deadline = clock_ms() + 60000;
 
-	for (unsigned n = 0; n < 2000; n++) {
+	/* Stores are dropped while the keeper has not counted: it gets the time that it needs. */
+	for (unsigned n = 0; n < 2000 || !stats.evictions; n++) {
 		store(c, n);
-		if (n % 50 == 0)
-			assert_true(bytes_in(dir) <= 64 * ENTRY_LEN);
+		if (n % 50)
+			continue;
+		assert_true(bytes_in(dir) <= 64 * ENTRY_LEN);
+		assert_true(clock_ms() < deadline);
+		cache_stats(c, &stats);
 	}
 	for (uint64_t end = clock_ms() + 20000;;) {
 		cache_stats(c, &stats);
@@ -325,7 +330,6 @@ static void stays_bounded(void **state)
 	cache_close(c);
 	assert_true(bytes_in(dir) <= 50 * ENTRY_LEN);
 	assert_true(bytes_in(dir) > 0);
-	assert_true(stats.evictions > 0);
 }
 
 static void heap(void **state)

@@ -47,6 +47,27 @@ static void quantile(void **state)
 	assert_true(estimate_p95_us(&s) > 0);
 }
 
+static void line(void **state)
+{
+	struct mirror m = {0};
+	struct estimate *s = &m.estimate;
+
+	assert_true(estimate_line_bytes(s) == 0);
+	assert_true(mirror_room(&m, 50000) == MIRROR_ROOM_LEAST); /* nothing is known yet */
+	estimate_first_byte(s, 2 * MS);
+	for (int i = 0; i < MANY; i++) { /* in queues of its own making */
+		estimate_first_byte(s, 40 * MS);
+		estimate_body(s, 50000, 4 * MS, 1);
+	}
+	assert_true(near(estimate_line_bytes(s), 12.5e6 * 2e-3, 0.01));
+	assert_true(mirror_room(&m, 50000) == MIRROR_ROOM_LEAST);
+	estimate_route_changed(s);
+	estimate_first_byte(s, 100 * MS);
+	assert_true(near(mirror_room(&m, 50000), MIRROR_ROOM_GAIN * 25, 0.01));
+	m.failures = 1;
+	assert_true(mirror_room(&m, 50000) == 0);
+}
+
 static void throughput(void **state)
 {
 	struct estimate s = {0};
@@ -299,6 +320,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quantile),
+		cmocka_unit_test(line),
 		cmocka_unit_test(throughput),
 		cmocka_unit_test(waste),
 		cmocka_unit_test(budget),
