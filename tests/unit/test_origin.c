@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "fetch/backoff.h"
+#include "fetch/mirror.h"
 #include "fetch/origin.h"
 #include "server.h"
 
@@ -297,14 +298,14 @@ struct call {
 	pthread_t thread;
 	int r;
 	uint64_t ended_ms;
-	bool background;
+	bool background, bulk;
 };
 
 static void *call_get(void *context)
 {
 	struct call *c = context;
 	struct origin_request rq = {
-		.path = "blocks/file", .max = 1 << 20, .background = c->background};
+		.path = "blocks/file", .max = 1 << 20, .background = c->background, .bulk = c->bulk};
 	struct origin_answer answer;
 
 	c->r = origin_get(c->o, &rq, &answer, NULL);
@@ -315,10 +316,10 @@ static void *call_get(void *context)
 	return NULL;
 }
 
-static void start_calls(struct origin *o, struct call *calls, size_t count)
+static void start_calls(struct origin *o, struct call *calls, size_t count, bool in_bulk)
 {
 	for (size_t i = 0; i < count; i++) {
-		calls[i] = (struct call){.o = o, .background = i & 1};
+		calls[i] = (struct call){.o = o, .background = in_bulk || (i & 1), .bulk = in_bulk};
 		assert_int_equal(pthread_create(&calls[i].thread, NULL, call_get, &calls[i]), 0);
 	}
 }
@@ -345,7 +346,7 @@ static void canceled(void **state)
 
 		server_rules(&a, rules[i], NULL);
 		assert_int_equal(origin_open(&o, urls, 1, &options, NULL), 0);
-		start_calls(o, calls, 40);
+		start_calls(o, calls, 40, false);
 		for (uint64_t end = clock_ms() + 10000; i ? !stats.gone : !server_requests(&a);) {
 			assert_true(clock_ms() < end);
 			usleep(1000);
@@ -358,6 +359,42 @@ static void canceled(void **state)
 		assert_int_equal(get(o, checked(), NULL), -ECANCELED);
 		origin_close(o);
 	}
+}
+
+static void await_requests(size_t count)
+{
+	for (uint64_t end = clock_ms() + 10000; server_requests(&a) < count;) {
+		assert_true(clock_ms() < end);
+		usleep(1000);
+	}
+}
+
+/* Bulk requests wait for each other, and nobody for them. */
+static void bulk(void **state)
+{
+	const char *urls[] = {a.url};
+	struct origin_options options = {.stall_ms = 60000};
+	struct call calls[12], demanded[1];
+	struct origin *o;
+
+	server_rules(&a, NULL);
+	o = open_two(10000, a.url, NULL);
+	start_calls(o, calls, 12, true);
+	expect_calls(calls, 12, 0);
+	origin_close(o);
+
+	server_rules(&a, "* stall", NULL);
+	assert_int_equal(origin_open(&o, urls, 1, &options, NULL), 0);
+	start_calls(o, calls, 12, true);
+	await_requests(MIRROR_ROOM_LEAST);
+	start_calls(o, demanded, 1, false);
+	await_requests(MIRROR_ROOM_LEAST + 1);
+	usleep(50000); /* time to do wrong */
+	assert_int_equal(server_requests(&a), MIRROR_ROOM_LEAST + 1);
+	origin_cancel(o);
+	expect_calls(calls, 12, -ECANCELED);
+	expect_calls(demanded, 1, -ECANCELED);
+	origin_close(o);
 }
 
 /* Runs f with stderr in a file, whose text comes back (free()). */
@@ -402,7 +439,7 @@ static void live_through_outage(void)
 	/* It is gone when a probe says so. */
 	while (get(o, (struct origin_request){.once = true}, NULL) != -EHOSTUNREACH)
 		assert_true(clock_ms() - start < 4500);
-	start_calls(o, calls, 8);
+	start_calls(o, calls, 8, false);
 	while (most < 8) {
 		usleep(10000);
 		origin_stats(o, &stats);
@@ -639,6 +676,7 @@ int main(void)
 		cmocka_unit_test(retry_after),
 		cmocka_unit_test(time_limit),
 		cmocka_unit_test(canceled),
+		cmocka_unit_test(bulk),
 		cmocka_unit_test(gone_and_back),
 		cmocka_unit_test(once),
 		cmocka_unit_test(headers_stay_at_home),
