@@ -35,6 +35,8 @@ static const char help[] =
 	"  --port N             listen on this TCP port (default with --address: " PORT ")\n"
 	"  --address IP         listen on this address (default with --port: 127.0.0.1)\n"
 	"  --export NAME        the only name of the disk that clients may ask for (default: any)\n"
+	"  --pack               fetch the image's boot pack first, if it has one: for a machine that boots from it\n"
+	"  --fill               fetch the rest of the image into the cache in the background\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nWhat follows -- goes to nbdkit: --tls=require, --filter=cow, --run 'COMMAND' and more, see nbdkit(1).\n"
 	"Examples:\n"
@@ -42,7 +44,7 @@ static const char help[] =
 	"  inetboot nbd --socket /tmp/s 'http://127.0.0.1:8080/debian#RWQ...' &\n"
 	"  qemu-system-x86_64 -m 1G -snapshot -drive 'file=nbd+unix:///?socket=/tmp/s,format=raw'\n";
 
-enum { OPT_SOCKET = OPT_COMMAND, OPT_PORT, OPT_ADDRESS, OPT_EXPORT };
+enum { OPT_SOCKET = OPT_COMMAND, OPT_PORT, OPT_ADDRESS, OPT_EXPORT, OPT_PACK, OPT_FILL };
 
 static const struct option options[] = {
 	{"help", no_argument, NULL, 'h'},
@@ -50,6 +52,8 @@ static const struct option options[] = {
 	{"port", required_argument, NULL, OPT_PORT},
 	{"address", required_argument, NULL, OPT_ADDRESS},
 	{"export", required_argument, NULL, OPT_EXPORT},
+	{"pack", no_argument, NULL, OPT_PACK},
+	{"fill", no_argument, NULL, OPT_FILL},
 	IMAGE_LONG_OPTIONS,
 	{0},
 };
@@ -318,6 +322,10 @@ static int take_option(struct nbd *n, struct image_option_values *v, int code, c
 		return 0;
 	case OPT_EXPORT:
 		n->export = optarg;
+		return 0;
+	case OPT_PACK:
+	case OPT_FILL:
+		add_parameter(n, o->name, "true");
 		return 0;
 	default:
 		add_parameter(n, o->name, o->has_arg == no_argument ? "true" : optarg);

@@ -12,6 +12,8 @@
 const char parameters_help[] =
 	"link=LINK          the image (required): http://HOST/PATH/NAME#KEY, or a path\n"
 	"export=NAME        the only name that clients may ask for\n"
+	"pack=true          fetch the image's boot pack first\n"
+	"fill=true          fetch the rest of the image into the cache in the background\n"
 	"allow-read=FILE    a file that nbdkit reads while it serves, as that of --tls-psk\n"
 	"ready=TEXT         print this line when the disk is there\n"
 	"log-level=LEVEL    error, info (default) or debug\n"
@@ -51,6 +53,25 @@ static int take_export(struct parameters *p, const char *value)
 {
 	p->export = nbdkit_strdup_intern(value);
 	return p->export ? 0 : -1;
+}
+
+static int take_flag(bool *flag, const char *value)
+{
+	int r = nbdkit_parse_bool(value);
+
+	if (r >= 0)
+		*flag = r;
+	return r < 0 ? -1 : 0;
+}
+
+static int take_pack(struct parameters *p, const char *value)
+{
+	return take_flag(&p->image.o.play, value);
+}
+
+static int take_fill(struct parameters *p, const char *value)
+{
+	return take_flag(&p->image.o.fill, value);
 }
 
 static int take_ready(struct parameters *p, const char *value)
@@ -100,7 +121,7 @@ static int take_log(struct parameters *p, const char *value)
 static const struct {
 	const char *name;
 	int (*take)(struct parameters *p, const char *value);
-} own[] = {{"link", take_link}, {"export", take_export}, {"ready", take_ready}, {"allow-read", take_file}, {"log-level", take_log_level},
+} own[] = {{"link", take_link}, {"export", take_export}, {"pack", take_pack}, {"fill", take_fill}, {"ready", take_ready}, {"allow-read", take_file}, {"log-level", take_log_level},
 	{"log", take_log}};
 
 static int take_image_option(struct parameters *p, const struct option *o, const char *value)

@@ -117,6 +117,7 @@ static int after_fork(void)
 		return -1;
 	}
 	describe(plugin.image);
+	image_play(plugin.image, NULL, NULL);
 	tell_ready();
 	return 0;
 }

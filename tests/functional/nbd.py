@@ -251,6 +251,23 @@ check(not wrong, f"after the server was away: {wrong}")
 check("answers again" in n.said(), "no word that the server is back")
 n.end()
 
+# A boot pack, and then the rest: all is here in the end, without a block of what the pack has.
+write_trace("trace", [(page, 100) for page in range(0, 2000, 100)])
+run("profile", "www/image", "trace", "--key", "key", "--level", "1")
+pack = f"packs/{manifest('image', 'www')['profile']['pack']}"
+server.rules()
+n = Nbd(link, "--pack", "--fill", cache="packed")
+wait_for(lambda: os.path.exists(f"packed/{pack}"), "the whole pack in the cache")
+check(content(f"packed/{pack}") == content(f"www/{pack}"), "another pack in the cache")
+wait_for(lambda: "needs no network any more" in n.said(), "the rest in the cache")
+check(len(server.log("/packs/")["requests"]) == 1, "the pack was not fetched in one")
+n.end()
+server.gone()
+n = Nbd(link, "--pack", cache="packed")
+check_whole(n.uri(), "image")
+n.end()
+server.back()
+
 # Away for good: it ends all the same, with reads waiting. With a time limit it is an error.
 far = next(at for at, length, hole in reversed(holes) if not hole and length > 30_000)
 stopped = Server("www")

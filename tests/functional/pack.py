@@ -38,15 +38,6 @@ def newest(name="image"):
     return manifest(name, "www")
 
 
-def write_trace(path, runs, name="image", **other):
-    m = newest(name)
-    head = {"name": name, "version": m["version"], "root": m["index"]["root"], "size": m["size"], **other}
-    with open(path, "w") as f:
-        f.write("inetboot-trace 1\nimage {name} {version} {root} {size}\n".format(**head))
-        for ms, (page, n) in enumerate(runs):
-            f.write(f"{ms} {page} {n}\n")
-
-
 def profile(name, *traces, status=0, more=(), secret="key"):
     return run("profile", f"www/{name}", *traces, "--key", secret, "--level", "1", *more, status=status)
 

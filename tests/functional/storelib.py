@@ -101,6 +101,16 @@ def manifest(name="image", store="store", file="manifest"):
         return json.loads(f.read().split("\n", 2)[2])
 
 
+def write_trace(path, runs, name="image", store="www", **other):
+    """runs: [(first page, pages)]"""
+    m = manifest(name, store)
+    head = {"name": name, "version": m["version"], "root": m["index"]["root"], "size": m["size"], **other}
+    with open(path, "w") as f:
+        f.write("inetboot-trace 1\nimage {name} {version} {root} {size}\n".format(**head))
+        for ms, (page, n) in enumerate(runs):
+            f.write(f"{ms} {page} {n}\n")
+
+
 def block_file(store, digest):
     return f"{store}/blocks/{digest[:2]}/{digest}"
 
