@@ -357,24 +357,36 @@ static enum health_result rate(int r)
 	}
 }
 
-static int load(struct cache *c, const struct hash *hash, bool anyway, struct buf *out)
+/* A slot for end_load(), or -EAGAIN. */
+static int begin_load(struct cache *c, bool anyway)
 {
 	enum health_change change;
-	int slot = health_enter(&c->health, anyway, &change), r;
+	int slot = health_enter(&c->health, anyway, &change);
 
 	tell_change(c, change, "it does not answer");
-	if (slot < 0) {
-		c->misses++;
-		return slot;
-	}
-	r = load_entry(c, hash, out);
-	change = health_leave(&c->health, slot, rate(r));
+	return slot;
+}
+
+static void end_load(struct cache *c, int slot, int r)
+{
+	enum health_change change = health_leave(&c->health, slot, rate(r));
+
 	tell_change(c, change, r < 0 ? strerror(-r) : "it is too slow");
+	c->load_errors += rate(r) == HEALTH_FAILED;
+}
+
+static int load(struct cache *c, const struct hash *hash, bool anyway, struct buf *out)
+{
+	int slot = begin_load(c, anyway), r = slot;
+
+	if (slot >= 0) {
+		r = load_entry(c, hash, out);
+		end_load(c, slot, r);
+	}
 	if (r < 0)
 		c->misses++;
 	else
 		c->hits++;
-	c->load_errors += rate(r) == HEALTH_FAILED;
 	return r;
 }
 
@@ -810,21 +822,46 @@ static int open_plain(struct cache *c, const char *path, int flags)
 	return steal_fd(&fd);
 }
 
-int cache_open_pack(struct cache *c, const struct hash *name, bool *whole)
+static int find_pack(struct cache *c, const struct hash *name, bool *whole)
 {
 	char path[PACK_FILE_MAX];
 	int fd;
 
-	if (c->fd < 0)
-		return -ENOENT;
 	pack_file(name, false, path);
 	fd = open_plain(c, path, O_RDONLY);
 	*whole = fd >= 0;
 	if (fd >= 0 || c->read_only || !may_store(c, false) || make_folder(c, "packs") < 0)
-		return fd >= 0 ? fd : -ENOENT;
+		return fd;
 	pack_file(name, true, path);
-	fd = open_plain(c, path, O_RDWR | O_CREAT);
-	return fd >= 0 ? fd : -ENOENT;
+	return open_plain(c, path, O_RDWR | O_CREAT);
+}
+
+int cache_open_pack(struct cache *c, const struct hash *name, bool *whole)
+{
+	int slot = c->fd < 0 ? -ENOENT : begin_load(c, false), fd;
+
+	if (slot < 0)
+		return -ENOENT;
+	fd = find_pack(c, name, whole);
+	end_load(c, slot, fd < 0 ? -ENOENT : 0);
+	return fd < 0 ? -ENOENT : fd;
+}
+
+int cache_read_pack(struct cache *c, int fd, void *out, size_t len, uint64_t offset)
+{
+	int slot = begin_load(c, false), r;
+	struct stat st;
+
+	if (slot < 0)
+		return slot;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (offset > (uint64_t)st.st_size || len > (uint64_t)st.st_size - offset)
+		r = -ENOENT;
+	else
+		r = file_pread(fd, out, len, offset);
+	end_load(c, slot, r);
+	return r;
 }
 
 void cache_finish_pack(struct cache *c, const struct hash *name, uint64_t size)

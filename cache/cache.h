@@ -46,6 +46,8 @@ void cache_drop(struct cache *c, const struct hash *hash);
  * where it is missing, to be read and written; several processes may fill it at the same time, as they write the same bytes. -ENOENT where there
  * is none and none can be made. */
 int cache_open_pack(struct cache *c, const struct hash *name, bool *whole);
+/* Reads all of len bytes from such a file. Negative as cache_load(); -ENOENT where it ends before. */
+int cache_read_pack(struct cache *c, int fd, void *out, size_t len, uint64_t offset);
 /* It has all its bytes (size) now. */
 void cache_finish_pack(struct cache *c, const struct hash *name, uint64_t size);
 /* A whole one is not what it should be. */

@@ -98,7 +98,7 @@ uint8_t *playback_load_from_file(struct playback *p, const struct pack_segment *
 {
 	_cleanup_free_ uint8_t *data = p->file < 0 ? NULL : malloc(s->len);
 
-	return data && !file_pread(p->file, data, s->len, s->offset) ? steal_ptr(data) : NULL;
+	return data && !cache_read_pack(p->cache, p->file, data, s->len, s->offset) ? steal_ptr(data) : NULL;
 }
 
 static int load_segment(void *context, const struct memory_key *key, bool background,

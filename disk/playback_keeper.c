@@ -25,7 +25,7 @@ static int load_head(struct playback *p, struct err *e)
 	if (p->whole && (fstat(p->file, &st) < 0 || (uint64_t)st.st_size != p->profile.size))
 		return -EBADMSG;
 	if (!r)
-		r = file_pread(p->file, head.data, PACK_START, 0);
+		r = cache_read_pack(p->cache, p->file, head.data, PACK_START, 0);
 	if (r < 0)
 		return r;
 	len = pack_head_len(head.data, e);
@@ -33,7 +33,7 @@ static int load_head(struct playback *p, struct err *e)
 		return (int)len;
 	r = buf_reserve(&head, (size_t)len);
 	if (!r)
-		r = file_pread(p->file, head.data, (size_t)len, 0);
+		r = cache_read_pack(p->cache, p->file, head.data, (size_t)len, 0);
 	if (!r)
 		r = pack_open(&pack, head.data, (size_t)len, &p->profile, p->image_size, e);
 	if (r < 0)
