@@ -165,7 +165,8 @@ stick.repair()
 stick.plug_in()
 m = Mount(link, *SMALL, cache="auto")
 check_all(m.disk, data)
-check(cache(m)["hits"] and same_as_published(have), f"from a full stick: {cache(m)}")
+have = blocks()  # a repair may cost a block, which the reader then threw away
+check(cache(m)["hits"] and have and same_as_published(have), f"from a full stick: {cache(m)}")
 m.end()
 
 # Eviction.
