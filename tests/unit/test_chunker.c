@@ -3,6 +3,7 @@
 #include "random.h"
 
 #include "base/cleanup.h"
+#include "base/sha256.h"
 #include "format/chunker.h"
 
 #define DATA_LEN (16u << 20)
@@ -128,6 +129,44 @@ static void test_vector(void **state)
 		assert_int_equal(c->at[i], expected[i]);
 }
 
+/* As docs/format.md says it, byte by byte. */
+static size_t cut_slowly(const uint64_t *gear, const uint8_t *data, size_t len)
+{
+	uint64_t fp = 0;
+
+	len = len < CHUNK_MAX ? len : CHUNK_MAX;
+	for (size_t i = CHUNK_MIN; i < len; i++) {
+		fp = 2 * fp + gear[data[i]];
+		if (fp >> (64 - (i < CHUNK_AVG ? 18 : 14)) == 0)
+			return i + 1;
+	}
+	return len;
+}
+
+static void test_by_definition(void **state)
+{
+	struct random r = random_start(4);
+	_cleanup_free_ uint8_t *data = malloc(DATA_LEN);
+	uint64_t gear[256] = {0};
+
+	for (unsigned i = 0; i < 256; i++) {
+		const uint8_t byte = i;
+		struct hash h;
+
+		hash_of(&h, &byte, 1);
+		for (unsigned k = 8; k--;)
+			gear[i] = gear[i] << 8 | h.bytes[k];
+	}
+	random_fill(&r, data, DATA_LEN);
+	for (size_t at = 0; at < DATA_LEN;) {
+		size_t left = random_below(&r, 4) ? DATA_LEN - at : 1 + random_below(&r, DATA_LEN - at),
+		       n = chunker_cut(data + at, left);
+
+		assert_int_equal(n, cut_slowly(gear, data + at, left));
+		at += random_below(&r, 2) ? n : 1 + random_below(&r, n);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +176,7 @@ int main(void)
 		cmocka_unit_test(test_a_cut_depends_on_its_chunk_only),
 		cmocka_unit_test(test_resynchronises_after_an_insertion),
 		cmocka_unit_test(test_vector),
+		cmocka_unit_test(test_by_definition),
 	};
 
 	return cmocka_run_group_tests_name("chunker", tests, NULL, NULL);
