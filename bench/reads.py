@@ -1,8 +1,12 @@
 """Reads of a 1 GiB disk through FUSE. See README.md for what cold, warm and page-cache-warm mean."""
 
-from measure import Failed, Samples, drop_page_cache, load, offsets_seed, read_pass, say, warm_page_cache
+import os
+import time
+
+from measure import Failed, Samples, drop_page_cache, load, offsets_seed, read_pass, run, say, warm_page_cache
 from readers import ALL, Offer
 
+ALONE = "hash + decode alone"
 COLD_READS = 500
 WARM_READS = 2000
 PASS_S = 60
@@ -63,11 +67,21 @@ def one_round(reader, number, samples, checksum):
     take("cold_rand", scattered(path, COLD_READS, offsets_seed(number, "cold")))
 
 
+def without_disk(workplace, offer, samples):
+    """What all cores can do with the blocks when there is neither network nor FUSE nor a cache to write: `verify` of the store, in the page cache."""
+    store = offer.path("store")
+    warm_page_cache(store)
+    begin = time.monotonic()
+    run([workplace.inetboot, "verify", store], 600)
+    samples.add(ALONE, "cold_seq", os.path.getsize(offer.path("img")) / (time.monotonic() - begin) / 1e6)
+
+
 def measure(workplace, rounds):
     samples = Samples()
     offer = Offer(workplace, workplace.large, "large")
     readers = [tool(workplace, offer) for tool in ALL]
     for number in range(rounds):
+        without_disk(workplace, offer, samples)
         for reader in readers:
             if reader.name in samples.failed:
                 continue
