@@ -277,6 +277,8 @@ static void set_callbacks(struct http_transfer *t, const struct http_settings *s
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, s);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, sockets_close);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, t->sockets);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
 }
 

@@ -26,13 +26,23 @@ int sockets_open(struct sockets *s, int family, int type, int protocol)
 	int fd = socket(family, type | SOCK_CLOEXEC, protocol);
 
 	for (size_t i = 0; i < SOCKETS_MAX && fd >= 0; i++) {
-		if (s->list[i].id && s->list[i].id == socket_id(s->list[i].fd))
+		if (s->list[i].id)
 			continue;
 		s->list[i].fd = fd;
 		s->list[i].id = socket_id(fd);
 		break;
 	}
 	return fd;
+}
+
+int sockets_close(void *sockets, int fd)
+{
+	struct sockets *s = sockets;
+
+	for (size_t i = 0; i < SOCKETS_MAX; i++)
+		if (s->list[i].fd == fd)
+			s->list[i].id = 0;
+	return close(fd);
 }
 
 static bool is_loopback(const union local_address *a)
