@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MOVE 0.125
+#define DELIVERED_MOVE 0.25
 #define FEW 8		     /* samples say little about the highest 5 % */
 #define BODY_LEAST 2048	     /* bytes: smaller ones come with the head, and say nothing about throughput */
 #define WASTE_MOVE (1.0 / 16)
@@ -75,9 +76,16 @@ double estimate_body_us(const struct estimate *s, double bytes)
 	return s->bytes > 0 ? bytes * s->bytes_us / s->bytes : 0;
 }
 
+void estimate_delivered(struct estimate *s, uint64_t bytes, double us)
+{
+	double rate = (double)bytes * 1e6 / us;
+
+	s->delivered += (s->delivered > 0 ? DELIVERED_MOVE : 1) * (rate - s->delivered);
+}
+
 double estimate_line_bytes(const struct estimate *s)
 {
-	return estimate_rate(s) * s->least_us / 1e6;
+	return s->delivered * s->least_us / 1e6;
 }
 
 double estimate_waste(const struct estimate *s)

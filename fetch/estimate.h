@@ -14,6 +14,7 @@ struct estimate {
 	double latency_us;	/* their moving mean */
 	double least_us;	/* the shortest since the route is this one: what is left of it without queues; 0: not known */
 	double bytes, bytes_us; /* moving sums of what came behind the first byte, and the time that took */
+	double delivered;	/* bytes a second of all its transfers: a moving mean; 0: not known */
 	double answers, useless; /* moving sums: how many came, and how many of them were not what was wanted */
 };
 
@@ -41,8 +42,11 @@ double estimate_rate(const struct estimate *s);
 /* How long `bytes` take behind their first one; 0 while that is not known. */
 double estimate_body_us(const struct estimate *s, double bytes);
 
-/* Bytes that are on their way, or wait in the network's queues, when the mirror gives all that it can and no queue has anything; 0: not
- * known. */
+/* Takes in what all its transfers together brought within a time in which there was always one. What one body took says less of that: its
+ * bytes come in bursts, while those of others wait. */
+void estimate_delivered(struct estimate *s, uint64_t bytes, double us);
+
+/* Bytes that are on their way when they come as fast as they did lately, and no queue has any; 0: not known. */
 double estimate_line_bytes(const struct estimate *s);
 
 /* The part of its answers that were of no use, 0 to 1. */

@@ -62,7 +62,10 @@ void mirror_free(struct mirror *m)
 
 void mirror_begin(struct mirror *m, double bytes, uint64_t now_ms)
 {
-	m->in_flight++;
+	if (!m->in_flight++) {
+		m->window_ms = now_ms;
+		m->window_bytes = 0;
+	}
 	m->ahead += bytes;
 	m->asked_ms = now_ms;
 }
@@ -89,6 +92,16 @@ static void note_failure(struct mirror *m, const struct http_answer *a, uint64_t
 		wait_ms = MIRROR_RETRY_AFTER_MAX_MS;
 	if (wait_ms && a->outcome == HTTP_NO_ANSWER)
 		m->not_before_ms = now_ms + wait_ms;
+}
+
+static void note_delivered(struct mirror *m, uint64_t bytes, uint64_t now_ms)
+{
+	m->window_bytes += bytes;
+	if (now_ms - m->window_ms < MIRROR_WINDOW_MS)
+		return;
+	estimate_delivered(&m->estimate, m->window_bytes, (double)(now_ms - m->window_ms) * 1e3);
+	m->window_ms = now_ms;
+	m->window_bytes = 0;
 }
 
 /* A first failure is nothing to talk about. */
@@ -126,6 +139,7 @@ unsigned mirror_note(struct mirror *m, const struct http_answer *a, uint64_t now
 
 	m->requests++;
 	m->bytes += a->received;
+	note_delivered(m, a->received, now_ms);
 	m->good += a->outcome == HTTP_OK;
 	m->not_found += a->outcome == HTTP_MISSING;
 	note_times(m, a);

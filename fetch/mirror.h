@@ -20,6 +20,7 @@
 #define MIRROR_OUTAGE_MS 1000 /* without any answer for this long: an outage whose end is worth telling */
 #define MIRROR_TELL_MS 60000 /* at most one line in this time about a mirror that comes and goes */
 
+#define MIRROR_WINDOW_MS 50  /* over which what comes is measured, at least */
 #define MIRROR_ROOM_LEAST 4 /* requests: one after the other leaves a line idle in between */
 #define MIRROR_ROOM_GAIN 4   /* times what the line carries: connections start slowly, and answers vary in length */
 
@@ -31,6 +32,7 @@ struct mirror {
 	struct estimate estimate;
 	unsigned in_flight;
 	double ahead;		  /* bytes that its transfers in flight are expected to bring */
+	uint64_t window_ms, window_bytes; /* what came since then; it was never idle since */
 	uint64_t asked_ms;	  /* when it was asked last; 0: never */
 	unsigned failures;	  /* since the last good answer */
 	uint64_t retry_at_ms;	  /* before this, others are asked first */

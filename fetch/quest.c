@@ -227,7 +227,7 @@ static void note_mirror(struct quest *q, struct query *x, const struct http_answ
 	hedge_earn(&o->budget, !x->hedge, a->received);
 	m->hedges_won += x->hedge && good;
 	if (good && !q->rq->len)
-		o->typical_bytes += ((double)a->body.len - o->typical_bytes) / 8;
+		o->typical_bytes += ((double)a->received - o->typical_bytes) / 8;
 	news = mirror_note(m, a, clock_ms());
 	end(q, x);
 	alone = o->count == 1; /* then what there is to tell is trouble */

@@ -55,9 +55,10 @@ static void line(void **state)
 	assert_true(estimate_line_bytes(s) == 0);
 	assert_true(mirror_room(&m, 50000) == MIRROR_ROOM_LEAST); /* nothing is known yet */
 	estimate_first_byte(s, 2 * MS);
-	for (int i = 0; i < MANY; i++) { /* in queues of its own making */
+	for (int i = 0; i < MANY; i++) { /* in queues of its own making, and in bursts */
 		estimate_first_byte(s, 40 * MS);
-		estimate_body(s, 50000, 4 * MS, 1);
+		estimate_body(s, 50000, 4 * MS, 10);
+		estimate_delivered(s, 500000, 40 * MS);
 	}
 	assert_true(near(estimate_line_bytes(s), 12.5e6 * 2e-3, 0.01));
 	assert_true(mirror_room(&m, 50000) == MIRROR_ROOM_LEAST);
