@@ -259,11 +259,11 @@ static void remove_others(const char *folder, const char *name, const char *keep
 int unpacked_make(struct image *image, struct err *e)
 {
 	_cleanup_free_ char *folder = folder_of(image), *path = path_of(image),
-			    *there = NULL, *part = NULL;
-	_cleanup_close_ int right = unpacked_find(image, &there), fd = -1;
+			    *part = NULL;
+	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (right >= 0)
+	if (image->unpacked)
 		return 0;
 	part = path ? file_path("%s.part.%ld", path, (long)getpid()) : NULL;
 	if (!folder || !part)

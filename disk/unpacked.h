@@ -15,8 +15,8 @@
 struct image;
 struct image_options;
 
-/* Makes it from the image's blocks: 0 also where it is there and right. The image has a cache. Uses
- * threads. */
+/* Makes it from the image's blocks: 0 also where it is there and right, as was found when the disk
+ * was opened. The image has a cache, and its disk is open. */
 int unpacked_make(struct image *image, struct err *e);
 
 /* A file that was checked just now, open for reading, and its path, allocated. What is open is what
