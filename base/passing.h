@@ -27,9 +27,9 @@ static inline int passing_send(int socket, const void *data, size_t len, int fd)
 	return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. The number of bytes, 0 at the end, or -errno; -EMSGSIZE
- * for a message that is longer. */
-static inline ssize_t passing_receive(int socket, void *data, size_t len, int *fd)
+/* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. flags: of recvmsg(). The number of bytes, 0 at the end,
+ * or -errno; -EMSGSIZE for a message that is longer. */
+static inline ssize_t passing_receive(int socket, void *data, size_t len, int *fd, int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = len};
 	union passing_room control = {0};
@@ -38,7 +38,7 @@ static inline ssize_t passing_receive(int socket, void *data, size_t len, int *f
 
 	*fd = -1;
 	do
-		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0 && message.msg_controllen >= CMSG_LEN(sizeof(int)) && control.head.cmsg_level == SOL_SOCKET &&
 		control.head.cmsg_type == SCM_RIGHTS)

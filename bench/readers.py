@@ -61,6 +61,7 @@ class Reader:
 
     keeps_cache = None
     note = ""
+    without = ()  # what is measured of the others, and says nothing of this one
 
     def __init__(self, workplace, offer):
         self.workplace, self.offer = workplace, offer
@@ -145,6 +146,21 @@ class InetBoot(Reader):
     def launch(self):
         self.spawn(self.workplace.inetboot, "mount", "--cache", self.cache, self.offer.url + self.offer.link, self.mount)
         return os.path.join(self.mount, "disk")
+
+
+class InetBootUnpacked(InetBoot):
+    name = "inetboot, unpacked"
+    note = "all of the disk is in the cache, as a plain file: pull --unpack"
+    without = ("cold_seq", "cold_cpu", "cold_rand")
+
+    def start(self):
+        if not self.cache:
+            self.cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
+            run([self.workplace.inetboot, "pull", "--unpack", "--cache", self.cache, self.offer.url + self.offer.link], 600)
+        return super().start()
+
+    def stop(self, forget_cache):
+        super().stop(False)
 
 
 class Nbdkit(Reader):
@@ -232,4 +248,4 @@ class PlainFile(Reader):
         pass
 
 
-ALL = (InetBoot, Nbdkit, NbdkitCache, Httpdirfs, HttpdirfsCache, CasyncMount, PlainFile)
+ALL = (InetBoot, InetBootUnpacked, Nbdkit, NbdkitCache, Httpdirfs, HttpdirfsCache, CasyncMount, PlainFile)

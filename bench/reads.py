@@ -42,7 +42,8 @@ def warm(reader):
 
 def one_round(reader, number, samples, checksum):
     def take(what, value):
-        samples.add(reader.name, what, value)
+        if what not in reader.without:
+            samples.add(reader.name, what, value)
 
     path = cold(reader)
     before = reader.cpu()

@@ -216,6 +216,17 @@ static void print_background(json_t *status)
 		printf("  %-10s %s%s%s\n", "fill", state, *reason ? ": " : "", reason);
 }
 
+static void print_unpacked(json_t *status)
+{
+	_cleanup_free_ char *path = clean(status, "unpacked"), *failed = clean(status, "unpacked_failed");
+
+	if (failed && *failed)
+		printf("  %-10s %s could not be read; going on with blocks\n", "unpacked", failed);
+	else if (path && *path)
+		printf("  %-10s %s%s\n", "unpacked", path,
+			json_is_true(json_object_get(status, "passthrough")) ? ", read by the kernel itself: not counted here" : "");
+}
+
 static void print_local(json_t *status)
 {
 	json_t *cache = json_object_get(status, "cache"), *memory = json_object_get(status, "memory");
@@ -226,6 +237,7 @@ static void print_local(json_t *status)
 		printf("  %-10s %s%s%s: %s, %.0f blocks found there, %.0f not, %.0f could not be written\n", "cache", dir,
 			*state ? ", " : "", state, size(bytes, number(cache, "bytes")), number(cache, "hits"), number(cache, "misses"),
 			number(cache, "write_errors"));
+	print_unpacked(status);
 	if (memory)
 		printf("  %-10s %s of blocks, %s at most so far\n", "memory", size(bytes, number(memory, "bytes")),
 			size(peak, number(memory, "peak")));

@@ -66,12 +66,24 @@ static const struct source_ops file_ops = {
 	.close = file_source_close,
 };
 
+int file_source_take(struct source **out, int fd, uint64_t size, struct err *e)
+{
+	struct file_source *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return err_set(e, -ENOMEM, "no memory for a file");
+	s->source = (struct source){.ops = &file_ops, .size = size};
+	s->fd = fd;
+	*out = &s->source;
+	return 0;
+}
+
 int file_source_open(struct source **out, const char *path, struct file_version *version, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct file_source *s;
 	struct stat st;
 	off_t size;
+	int r;
 
 	if (fd < 0)
 		return err_errno(e, "cannot open %s", path);
@@ -82,17 +94,15 @@ int file_source_open(struct source **out, const char *path, struct file_version 
 	size = lseek(fd, 0, SEEK_END);
 	if (size <= 0)
 		return err_set(e, -EINVAL, "%s is empty", path);
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return err_set(e, -ENOMEM, "no memory for %s", path);
-	s->source = (struct source){.ops = &file_ops, .size = (uint64_t)size};
-	s->fd = steal_fd(&fd);
+	r = file_source_take(out, fd, (uint64_t)size, e);
+	if (r < 0)
+		return r;
+	steal_fd(&fd);
 	if (version)
 		*version = (struct file_version){.size = (uint64_t)size};
 	if (version && S_ISREG(st.st_mode)) {
 		version->seconds = st.st_mtim.tv_sec;
 		version->nanoseconds = st.st_mtim.tv_nsec;
 	}
-	*out = &s->source;
 	return 0;
 }

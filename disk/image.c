@@ -329,7 +329,7 @@ void image_play(struct image *image, playback_show show, void *context)
 
 	if (image->playback && playback_start(image->playback, show, context, &e) < 0)
 		log_warning("the boot pack is not used: %s", e.text);
-	if (image->fills && fill_start(&image->fill, image, &e) < 0)
+	if (image->fills && !image->unpacked && fill_start(&image->fill, image, &e) < 0)
 		log_warning("--fill: %s", e.text);
 }
 
@@ -339,17 +339,30 @@ void image_stop_playing(struct image *image)
 		playback_stop(image->playback);
 }
 
+/* The unpacked file over the blocks, where there is one. A recording is to see what is read, by blocks. */
+static void put_unpacked_over(struct image *image, struct source **source)
+{
+	int fd = image->trace ? -ENOENT : unpacked_find(image, &image->unpacked);
+	struct err e = ERR_INIT;
+
+	if (fd < 0)
+		return;
+	image->unpacked_fd = fd;
+	if (unpacked_source_open(source, fd, image->unpacked, *source, &e) < 0) {
+		log_warning("the unpacked image is not used: %s", e.text);
+		free(steal_ptr(image->unpacked));
+		close(fd);
+	}
+}
+
 int image_open_disk(struct image *image, struct err *e)
 {
 	struct source *source = NULL;
-	int r;
+	int r = image->in_store ? store_source_open(&source, image->blocks, &image->manifest.image, e)
+				: open_plain(image, &source, e);
 
-	image->unpacked = image->in_store && !image->trace ? unpacked_find(image) : NULL;
-	if (image->unpacked && file_source_open(&source, image->unpacked, NULL, e) < 0)
-		free(steal_ptr(image->unpacked));
-	r = image->unpacked   ? 0
-	    : image->in_store ? store_source_open(&source, image->blocks, &image->manifest.image, e)
-			      : open_plain(image, &source, e);
+	if (!r && image->in_store)
+		put_unpacked_over(image, &source);
 	if (!r && image->plays && !image->unpacked)
 		put_pack_over(image, &source);
 	if (!r)
@@ -415,8 +428,6 @@ json_t *image_status(struct image *image)
 		json_object_set_new(out, "from_copy", json_boolean(image->from_copy));
 	}
 	json_object_set_new(out, "sandbox", json_string(sandbox_status()));
-	if (image->unpacked)
-		json_object_set_new(out, "unpacked", json_string(image->unpacked));
 	if (image->disk)
 		disk_status(image->disk, out);
 	if (image->fill)

@@ -50,6 +50,7 @@ struct image {
 	struct buf pin;		  /* of what is open */
 	struct trace *trace;	  /* until the disk has it; or NULL */
 	char *unpacked;		  /* path of the file that the disk is read from, where that is an unpacked one: see disk/unpacked.h; or NULL */
+	int unpacked_fd;	  /* where there is a path: that file, the disk's own */
 	struct playback *playback; /* of the disk; NULL: no boot pack is played */
 	struct disk *disk;	  /* NULL until image_open_disk() */
 	struct refresh *refresh;  /* or NULL */

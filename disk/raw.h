@@ -18,6 +18,9 @@ struct http_version {
 /* A local file or block device. -EINVAL for an empty one. version: what it is now; NULL: nobody asks. */
 int file_source_open(struct source **out, const char *path, struct file_version *version, struct err *e);
 
+/* One that is open; taken over on success. size: bytes of it, from its begin. */
+int file_source_take(struct source **out, int fd, uint64_t size, struct err *e);
+
 /* The resource at the origin's URL. The server must answer ranges. If it changes while it is used (its ETag), reads fail
  * with -ESTALE rather than mix two contents; a server without strong ETags is used with a warning, and its size watched.
  * version: where its size is not 0, this one is read, and the server is not asked first; else it is set; NULL: nobody asks.

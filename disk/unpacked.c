@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,17 +139,19 @@ static int check_file(struct image *image, int fd, struct err *e)
 	return r;
 }
 
-/* Is it ours alone? */
+static bool is_ours_alone(const struct stat *st)
+{
+	return st->st_uid == geteuid() && !(st->st_mode & 022);
+}
+
 static int check_owner(const struct image *image, const struct stat *st, struct err *e)
 {
 	if (!S_ISREG(st->st_mode) || (uint64_t)st->st_size != image->manifest.image.size)
 		return err_set(e, -EBADMSG, "it has not the image's size");
-	if (st->st_uid != geteuid() || st->st_mode & 022)
-		return err_set(e, -EPERM, "others may write to it");
-	return 0;
+	return is_ours_alone(st) ? 0 : err_set(e, -EPERM, "others may write to it");
 }
 
-char *unpacked_find(struct image *image)
+int unpacked_find(struct image *image, char **found)
 {
 	_cleanup_free_ char *path = image->cache ? path_of(image) : NULL;
 	_cleanup_close_ int fd =
@@ -158,17 +161,43 @@ char *unpacked_find(struct image *image)
 	int r;
 
 	if (fd < 0)
-		return NULL;
+		return -ENOENT;
 	r = fstat(fd, &st) < 0 ? err_errno(&e, "cannot look at it") : check_owner(image, &st, &e);
 	if (!r)
 		r = check_file(image, fd, &e);
-	if (!r)
-		return steal_ptr(path);
+	if (!r) {
+		*found = steal_ptr(path);
+		return steal_fd(&fd);
+	}
 	if (r != -ECANCELED)
 		log_warning("the unpacked image %s is not used: %s", path, e.text);
 	if (r == -EBADMSG)
 		unlink(path);
-	return NULL;
+	return -ENOENT;
+}
+
+/* By what is in the folder under its present name: the kernel gives that with symbolic links
+ * resolved, and our path may have some. */
+bool unpacked_is_one(int fd, const struct image_options *o)
+{
+	_cleanup_free_ char *cache = image_cache_dir(o, NULL),
+			    *folder = cache ? file_path("%s/disks", cache) : NULL;
+	_cleanup_close_ int dir =
+		folder ? open(folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	char link[32], path[PATH_MAX];
+	struct stat there, st;
+	const char *name;
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path) - 1);
+	if (dir < 0 || len < 0 || (fcntl(fd, F_GETFL) & (O_ACCMODE | O_PATH)) != O_RDONLY)
+		return false;
+	path[len] = 0;
+	name = strrchr(path, '/');
+	return name && !fstat(fd, &st) && S_ISREG(st.st_mode) && is_ours_alone(&st) &&
+	       !fstatat(dir, name + 1, &there, AT_SYMLINK_NOFOLLOW) &&
+	       there.st_dev == st.st_dev && there.st_ino == st.st_ino;
 }
 
 /* ---- making ---- */
@@ -230,11 +259,11 @@ static void remove_others(const char *folder, const char *name, const char *keep
 int unpacked_make(struct image *image, struct err *e)
 {
 	_cleanup_free_ char *folder = folder_of(image), *path = path_of(image),
-			    *there = unpacked_find(image), *part = NULL;
+			    *part = NULL;
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (there)
+	if (image->unpacked)
 		return 0;
 	part = path ? file_path("%s.part.%ld", path, (long)getpid()) : NULL;
 	if (!folder || !part)

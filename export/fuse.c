@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/room.h"
+#include "export/passthrough.h"
 #include "export/pending.h"
 #include "export/session.h"
 
@@ -170,18 +171,30 @@ static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 		drop_text(x, fi->fh);
 }
 
-static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
+static void open_disk(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct fuse_export *x = export_of(req);
+	int32_t number = x->o.passthrough ? x->o.passthrough(x->o.context) : 0;
+	struct passthrough_open direct = passthrough_open(number);
+
+	if (number > 0) {
+		fuse_reply_buf(req, (const char *)&direct, sizeof(direct));
+		return;
+	}
+	fi->keep_cache = 1;
+	fi->direct_io = x->o.direct;
+	fuse_reply_open(req, fi);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
+{
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
 	} else if (inode == INODE_STATUS) {
 		open_status(req, fi);
 	} else {
-		fi->keep_cache = 1;
-		fi->direct_io = x->o.direct;
-		fuse_reply_open(req, fi);
+		open_disk(req, fi);
 	}
 }
 
@@ -292,6 +305,8 @@ int fuse_export_open(struct fuse_export **out, const struct fuse_export_options 
 		fuse_export_close(x);
 		return r;
 	}
+	if (o->has_file)
+		session_want_passthrough(x->session);
 	*out = x;
 	return 0;
 }

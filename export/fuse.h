@@ -22,6 +22,8 @@ struct fuse_export_options {
 	int device;	   /* /dev/fuse, mounted; borrowed */
 	bool exact;	   /* the kernel asks for just what is read: where it is known what that will be */
 	bool direct;	   /* the kernel keeps no pages: each read comes here */
+	bool has_file;	   /* reads of `disk` may go to a file: agree upon passthrough (passthrough.h) where the kernel offers it */
+	int32_t (*passthrough)(void *context); /* at each open of `disk`: the number of that file, <= 0: none; any thread; may take a moment. NULL: none */
 	uint32_t worker;   /* a number that no other process has that serves the same mount */
 };
 

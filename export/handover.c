@@ -238,7 +238,7 @@ static int receive(int client, struct handover_request *out)
 	ssize_t n;
 
 	limit(client, SO_RCVTIMEO, TALK_MS);
-	n = passing_receive(client, out->version, sizeof(out->version), &out->program);
+	n = passing_receive(client, out->version, sizeof(out->version), &out->program, 0);
 	if (n != sizeof(out->version) || out->program < 0)
 		return -EPROTO;
 	out->version[sizeof(out->version) - 1] = 0;

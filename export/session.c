@@ -11,6 +11,7 @@
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "export/passthrough.h"
 
 #define WAKE_MS 20
 
@@ -35,6 +37,7 @@ struct session {
 	struct slots *slots;
 	int device;
 	void *context;
+	bool passthrough; /* to be agreed upon */
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t changed;
 	struct server servers[SLOTS];
@@ -58,7 +61,8 @@ static ssize_t write_device(int device, const struct iovec *iov, int count)
 /* The kernel gets the first answer to FUSE_INIT; later sessions answer the same. */
 static ssize_t answer_init(struct session *s, const struct iovec *iov, int count)
 {
-	uint8_t reply[SLOTS_INIT_MAX];
+	alignas(uint64_t) uint8_t reply[SLOTS_INIT_MAX], request[SLOTS_INIT_MAX];
+	struct iovec whole = {.iov_base = reply};
 	size_t len = 0;
 	ssize_t n;
 
@@ -70,9 +74,12 @@ static ssize_t answer_init(struct session *s, const struct iovec *iov, int count
 		memcpy(reply + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
+	if (s->passthrough && !passthrough_agree(request, slots_init(s->slots, request), reply, len))
+		log_debug("this kernel does not offer to read an unpacked image by itself");
+	whole.iov_len = len;
 	switch (slots_init_answer(s->slots, reply, len)) {
 	case SLOTS_INIT_FIRST:
-		n = write_device(s->device, iov, count);
+		n = write_device(s->device, &whole, 1);
 		if (n < 0 && errno != ENOENT) /* a worker before us may have been killed between writing it and saying so */
 			return n;
 		slots_init_written(s->slots);
@@ -301,6 +308,11 @@ int session_open(struct session **out, const struct fuse_lowlevel_ops *operation
 	}
 	*out = s;
 	return 0;
+}
+
+void session_want_passthrough(struct session *s)
+{
+	s->passthrough = true;
 }
 
 void *session_context(const struct session *s)

@@ -16,6 +16,8 @@ struct session;
  * session may have to go on with it. */
 int session_open(struct session **out, const struct fuse_lowlevel_ops *operations, void *context, struct slots *slots, int device,
 	struct err *e);
+/* Agrees upon passthrough (passthrough.h), where it is the first session of the mount and the kernel offers it. Before it runs. */
+void session_want_passthrough(struct session *s);
 void *session_context(const struct session *s);
 
 /* Serves until the file system is unmounted (0), session_stop() is called (0), or the device fails. stopped is called when it is about to

@@ -41,6 +41,7 @@ struct area {
 	_Atomic uint32_t interrupts;
 	_Atomic uint64_t interrupted[INTERRUPTS];
 	_Atomic uint32_t text_len[2];
+	_Atomic int32_t passthrough;
 	alignas(PAGE) char pin[SLOTS_PIN_MAX];
 	char report[SLOTS_REPORT_MAX];
 	alignas(PAGE) uint8_t first[];
@@ -110,7 +111,7 @@ int slots_adopt(struct slots **out, int fd, struct err *e)
 	r = map(&s, fd, e);
 	if (r < 0)
 		return r;
-	if (s->area->magic != MAGIC || s->area->version != SLOTS_VERSION || s->area->slots != SLOTS || s->area->size != SLOT_SIZE) {
+	if (s->area->magic != MAGIC || (s->area->version != SLOTS_VERSION && s->area->version != SLOTS_VERSION_PASSTHROUGH) || s->area->slots != SLOTS || s->area->size != SLOT_SIZE) {
 		s->fd = -1;
 		slots_close(s);
 		return err_set(e, -EINVAL, "the requests of the mount are another version's");
@@ -265,6 +266,18 @@ enum slots_init_reply slots_init_answer(struct slots *s, const void *reply, size
 void slots_init_written(struct slots *s)
 {
 	atomic_store(&s->area->init_written, 1);
+}
+
+int32_t slots_passthrough(const struct slots *s)
+{
+	return atomic_load(&s->area->passthrough);
+}
+
+void slots_set_passthrough(struct slots *s, int32_t number)
+{
+	if (number > 0)
+		s->area->version = SLOTS_VERSION_PASSTHROUGH;
+	atomic_store(&s->area->passthrough, number);
 }
 
 static char *text_at(const struct slots *s, enum slots_text which, size_t *room)

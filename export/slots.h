@@ -5,7 +5,8 @@
  * by it (ENOENT), which does no harm: the disk is read-only.
  *
  * Kept as well: the first request of all (FUSE_INIT) with its answer, which each new session has to be told and the kernel no more;
- * which requests the kernel wanted to be interrupted; and two texts of the worker's: see worker.h.
+ * which requests the kernel wanted to be interrupted; whether the kernel reads a file by itself (passthrough.h); and two texts of the
+ * worker's: see worker.h.
  *
  * A file in memory (memfd) of a fixed size: it is passed on to a new program, and nobody can cut it off below a reader. What is in it was
  * written by a process that parses what comes from outside: lengths are checked wherever they are read.
@@ -25,6 +26,7 @@
 #define SLOTS 48		       /* requests at once */
 #define SLOTS_WRITE_MAX (1u << 20)     /* bytes: max_write, which bounds what the kernel reads at once, too */
 #define SLOTS_VERSION 1		       /* of what is in the file, the pin (disk/pin.h) included: who has another cannot take over */
+#define SLOTS_VERSION_PASSTHROUGH 2    /* the same, once there is a number from slots_set_passthrough(): version 1's programs do not know of it */
 #define SLOTS_PIN_MAX PIN_MAX
 #define SLOTS_REPORT_MAX (64u << 10)   /* bytes */
 
@@ -75,6 +77,11 @@ enum slots_init_reply {
 /* A session's answer to it. */
 enum slots_init_reply slots_init_answer(struct slots *s, const void *reply, size_t len);
 void slots_init_written(struct slots *s);
+
+/* The number of the file that the kernel reads for `disk`; SLOTS_NO_PASSTHROUGH: none, and that stays so; 0: not decided. */
+#define SLOTS_NO_PASSTHROUGH (-1)
+int32_t slots_passthrough(const struct slots *s);
+void slots_set_passthrough(struct slots *s, int32_t number);
 
 enum slots_text { SLOTS_PIN, SLOTS_REPORT };
 /* Sets a text. -EFBIG when it is too long. */

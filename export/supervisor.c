@@ -27,9 +27,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "disk/unpacked.h"
 #include "export/filler.h"
 #include "export/handover.h"
 #include "export/mountpoint.h"
+#include "export/passthrough.h"
 #include "export/slots.h"
 #include "export/worker.h"
 
@@ -60,6 +62,7 @@ struct supervisor {
 	struct worker_message last;  /* what it said when it failed; word 0: nothing */
 
 	bool pinned, ready; /* by a worker, once */
+	bool registered; /* a file of the worker's: tried, once */
 	uint32_t workers;
 	unsigned failures; /* since one has done something */
 	uint64_t again_ms; /* when to start another one; clock_ms() */
@@ -186,6 +189,14 @@ static void follow(struct supervisor *s, pid_t pid, int status)
 	}
 }
 
+/* A message whose file, if there is one, is of no interest. */
+static int receive(struct supervisor *s, struct worker_message *out)
+{
+	_cleanup_close_ int fd = -1;
+
+	return worker_receive(s->socket, out, &fd);
+}
+
 static void reap(struct supervisor *s)
 {
 	pid_t pid = s->worker;
@@ -193,7 +204,7 @@ static void reap(struct supervisor *s)
 
 	if (!pid || waitpid(pid, &status, WNOHANG) != pid)
 		return;
-	while (!s->last.word && !worker_receive(s->socket, &s->last) && s->last.word != WORKER_FAILED)
+	while (!s->last.word && !receive(s, &s->last) && s->last.word != WORKER_FAILED)
 		s->last.word = 0; /* only its last word counts now */
 	close(steal_fd(&s->socket));
 	s->worker = 0;
@@ -281,17 +292,40 @@ static void serving(struct supervisor *s)
 	}
 }
 
+/* It has a file that the kernel may read by itself. That is tried once, whatever a worker says. */
+static void register_file(struct supervisor *s, int fd)
+{
+	int32_t number = s->registered || !unpacked_is_one(fd, s->m->options) ? -EPERM : passthrough_register(s->mount.device, fd);
+
+	s->registered = true;
+	if (number < 0)
+		log_debug("the kernel does not read the unpacked image by itself: %s", strerror(-number));
+	if (!slots_passthrough(s->slots))
+		slots_set_passthrough(s->slots, number > 0 ? number : SLOTS_NO_PASSTHROUGH);
+	worker_send_word(s->socket, SUPERVISOR_DECIDED);
+}
+
+static void hear(struct supervisor *s, const struct worker_message *m, int fd)
+{
+	if (m->word == WORKER_OPENED && s->phase == OPENING)
+		opened(s);
+	else if (m->word == WORKER_READY && s->phase == OPENING && s->mount.device >= 0)
+		serving(s);
+	else if (m->word == WORKER_FILE && s->phase == SERVING)
+		register_file(s, fd);
+	else if (m->word == WORKER_FAILED)
+		s->last = *m;
+}
+
 static void listen_to_worker(struct supervisor *s)
 {
 	struct worker_message m;
+	int fd;
 
-	while (!s->over && !s->ending && s->worker && !worker_receive(s->socket, &m)) {
-		if (m.word == WORKER_OPENED && s->phase == OPENING)
-			opened(s);
-		else if (m.word == WORKER_READY && s->phase == OPENING && s->mount.device >= 0)
-			serving(s);
-		else if (m.word == WORKER_FAILED)
-			s->last = m;
+	while (!s->over && !s->ending && s->worker && !worker_receive(s->socket, &m, &fd)) {
+		hear(s, &m, fd);
+		if (fd >= 0)
+			close(fd);
 	}
 }
 
@@ -326,7 +360,7 @@ static void read_signals(struct supervisor *s)
 
 	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGUSR1 && s->phase == SERVING)
-			send(s->socket, "", 1, MSG_NOSIGNAL); /* pauses filling the cache, or goes on */
+			worker_send_word(s->socket, SUPERVISOR_TOGGLE_FILL);
 		if (info.ssi_signo == SIGCHLD || info.ssi_signo == SIGUSR1 || s->ending)
 			continue;
 		s->by_signal = (int)info.ssi_signo;

@@ -30,6 +30,9 @@ struct serving {
 	struct fuse_export *export;
 	pid_t supervisor;
 	char since[32];
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t changed;
+	bool asked, ending; /* the supervisor, what to do with the file; no answer comes any more */
 };
 
 /* ---- messages ---- */
@@ -43,24 +46,29 @@ static void say(int socket, enum worker_word word, const struct err *e)
 		log_debug("the supervisor does not listen: %s", strerror(errno));
 }
 
-int worker_receive(int socket, struct worker_message *out)
+int worker_receive(int socket, struct worker_message *out, int *fd)
 {
-	ssize_t n;
+	ssize_t n = passing_receive(socket, out, sizeof(*out), fd, MSG_DONTWAIT);
 
-	do
-		n = recv(socket, out, sizeof(*out), MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN ? -EAGAIN : -EPIPE;
-	if (n != sizeof(*out))
-		return -EPIPE;
-	out->text[sizeof(out->text) - 1] = 0;
-	return 0;
+	if (n == sizeof(*out)) {
+		out->text[sizeof(out->text) - 1] = 0;
+		return 0;
+	}
+	if (*fd >= 0)
+		close(steal_fd(fd));
+	return n == -EAGAIN ? -EAGAIN : -EPIPE;
 }
 
 int worker_send_file(int socket, int fd)
 {
 	return passing_send(socket, "", 1, fd);
+}
+
+int worker_send_word(int socket, enum supervisor_word word)
+{
+	char byte = (char)word;
+
+	return send(socket, &byte, 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* -EPIPE: the supervisor wants the end instead. */
@@ -69,7 +77,7 @@ static int receive_device(int socket)
 	char byte;
 	int device;
 
-	return passing_receive(socket, &byte, 1, &device) == 1 && device >= 0 ? device : -EPIPE;
+	return passing_receive(socket, &byte, 1, &device, 0) == 1 && device >= 0 ? device : -EPIPE;
 }
 
 /* ---- serving ---- */
@@ -83,6 +91,7 @@ static void add_processes(const struct serving *s, json_t *status)
 		json_object_set_new(worker, "last_end", json_string(w->reason));
 	json_object_set_new(status, "worker", worker);
 	json_object_set_new(status, "supervisor", json_integer(s->supervisor));
+	json_object_set_new(status, "passthrough", json_boolean(slots_passthrough(w->slots) > 0));
 }
 
 static char *status_text(void *context)
@@ -102,22 +111,70 @@ static char *status_text(void *context)
 	return line;
 }
 
+static void take_word(struct serving *s, char word)
+{
+	if (word == SUPERVISOR_TOGGLE_FILL && s->image->fill)
+		fill_toggle(s->image->fill);
+	if (word != SUPERVISOR_DECIDED)
+		return;
+	pthread_mutex_lock(&s->lock);
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void *wait_for_end(void *context)
 {
 	struct serving *s = context;
 	char byte;
 	int fd;
 
-	while (passing_receive(SOCKET, &byte, 1, &fd) > 0) {
-		if (fd < 0 && s->image->fill)
-			fill_toggle(s->image->fill);
-		if (fd < 0)
+	while (passing_receive(SOCKET, &byte, 1, &fd, 0) > 0) {
+		if (fd < 0) {
+			take_word(s, byte);
 			continue;
+		}
 		dup2(fd, STDERR_FILENO);
 		close(fd);
 	}
+	pthread_mutex_lock(&s->lock);
+	s->ending = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
 	fuse_export_stop(s->export);
 	return NULL;
+}
+
+/* Does it have a file that the kernel could read by itself? What is recorded must come here. */
+static bool has_file(const struct serving *s)
+{
+	return s->image->unpacked && !s->w->mount->record && !geteuid();
+}
+
+static void ask_supervisor(struct serving *s)
+{
+	struct worker_message m = {.word = WORKER_FILE};
+
+	if (s->asked)
+		return;
+	s->asked = true;
+	if (!has_file(s) || passing_send(SOCKET, &m, sizeof(m), s->image->unpacked_fd) < 0)
+		slots_set_passthrough(s->w->slots, SLOTS_NO_PASSTHROUGH);
+}
+
+/* Decides it, at the first open. */
+static int32_t passthrough(void *context)
+{
+	struct serving *s = context;
+	int32_t number;
+
+	pthread_mutex_lock(&s->lock);
+	while (!(number = slots_passthrough(s->w->slots)) && !s->ending) {
+		ask_supervisor(s);
+		if (!slots_passthrough(s->w->slots))
+			pthread_cond_wait(&s->changed, &s->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return number;
 }
 
 static bool show(void *context, uint64_t offset, uint64_t len)
@@ -137,6 +194,8 @@ static int serve(struct serving *s, int device, struct err *e)
 		.device = device,
 		.exact = !s->w->mount->bulk && s->image->manifest.profile.size, /* also offline, after pull --only-boot */
 		.direct = s->w->mount->record,
+		.has_file = has_file(s),
+		.passthrough = passthrough,
 		.worker = s->w->number,
 	};
 	pthread_t thread;
@@ -240,7 +299,7 @@ static int run(struct serving *s, struct err *e)
 
 void worker_run(const struct worker *w, pid_t supervisor)
 {
-	struct serving s = {.w = w, .supervisor = supervisor};
+	struct serving s = {.w = w, .supervisor = supervisor, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 	struct err e = ERR_INIT;
 	time_t now = time(NULL);
 	struct tm utc;

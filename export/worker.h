@@ -2,10 +2,11 @@
  *
  *	worker → supervisor	WORKER_OPENED: the image is open; its pin and the report are in the slots' memory
  *				WORKER_READY: requests are answered from now on
+ *				WORKER_FILE: with an unpacked image that the kernel may read by itself (passthrough.h)
  *				WORKER_FAILED: it cannot go on, with code and text, and ends
  *	supervisor → worker	the FUSE device, when the image is open
  *				where messages go from now on (standard error)
- *				a byte without a file: pause filling the cache, or go on
+ *				a byte without a file: see enum supervisor_word
  *				the socket's end: end in order */
 #ifndef EXPORT_WORKER_H
 #define EXPORT_WORKER_H
@@ -17,7 +18,11 @@
 #include "export/image_mount.h"
 #include "export/slots.h"
 
-enum worker_word { WORKER_OPENED = 1, WORKER_READY, WORKER_FAILED };
+enum worker_word { WORKER_OPENED = 1, WORKER_READY, WORKER_FAILED, WORKER_FILE };
+enum supervisor_word {
+	SUPERVISOR_TOGGLE_FILL, /* pause filling the cache, or go on */
+	SUPERVISOR_DECIDED,	/* the slots say whether the kernel reads the file */
+};
 
 struct worker_message {
 	uint32_t word;
@@ -38,9 +43,10 @@ struct worker {
 /* What the child does; ends it. supervisor: the parent. */
 void worker_run(const struct worker *w, pid_t supervisor) __attribute__((noreturn));
 
-/* The supervisor's side. Both 0 or -errno. */
+/* The supervisor's side. All 0 or -errno. */
 int worker_send_file(int socket, int fd);
-/* -EAGAIN: nothing has come; -EPIPE: nothing more will. The text is one. */
-int worker_receive(int socket, struct worker_message *out);
+int worker_send_word(int socket, enum supervisor_word word);
+/* -EAGAIN: nothing has come; -EPIPE: nothing more will. The text is one. *fd: a file that came with it, owned by the caller; else -1. */
+int worker_receive(int socket, struct worker_message *out, int *fd);
 
 #endif

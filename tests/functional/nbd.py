@@ -300,6 +300,21 @@ check(server.log("/blocks")["faults"].get("flip"), "the bad mirror was not asked
 n.end()
 server.rules()
 
+# The disk as a plain file in the cache: nothing else is needed, once it is open; and when that file fails, blocks are.
+run("pull", "--unpack", "--cache", "unpacked", link)
+n = Nbd(link, cache="unpacked")
+server.gone()
+os.rename("unpacked/blocks", "blocks-away")
+check_whole(n.uri(), "image")
+nbd_map(n.uri())
+os.rename("blocks-away", "unpacked/blocks")
+for name in os.listdir("unpacked/disks"):
+    os.truncate(f"unpacked/disks/{name}", 5000)
+check_whole(n.uri(), "image")
+check("is not used any more" in n.said(), f"not said: {n.said()}")
+server.back()
+n.end()
+
 # TLS: the file of keys is read for each client, in the sandbox.
 if shutil.which("psktool"):
     subprocess.run(["psktool", "-u", "me", "-p", "keys.psk"], check=True, stdout=subprocess.DEVNULL)

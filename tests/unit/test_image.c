@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -12,6 +13,7 @@
 #include "base/file.h"
 #include "disk/image.h"
 #include "disk/pull.h"
+#include "disk/unpacked.h"
 #include "disk/versions.h"
 #include "made_store.h"
 #include "server.h"
@@ -446,6 +448,54 @@ static int before_each(void **state)
 	return 0;
 }
 
+static bool is_one(const char *path, int flags, const struct image_options *o)
+{
+	_cleanup_close_ int fd = open(path, flags | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return unpacked_is_one(fd, o);
+}
+
+/* Whoever hands one to the kernel does not believe who says that it is one. */
+static void only_a_file_among_the_unpacked_is_one(void **state)
+{
+	_cleanup_free_ char *cache = file_path("%s/cache", home), *by_link = file_path("%s/link", home);
+	_cleanup_free_ char *folder = file_path("%s/disks", cache), *inside = file_path("%s/a", folder);
+	_cleanup_free_ char *outside = file_path("%s/a", cache), *below = file_path("%s/below/a", folder);
+	_cleanup_free_ char *below_folder = file_path("%s/below", folder);
+	struct image_options o = options();
+	int fd;
+
+	o.cache_dir = cache;
+	assert_int_equal(file_mkdirs(below_folder, NULL), 0);
+	close(open(inside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	close(open(outside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	close(open(below, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_true(is_one(inside, O_RDONLY, &o));
+	assert_false(is_one(inside, O_RDWR, &o));
+	assert_false(is_one(inside, O_WRONLY, &o));
+	assert_false(is_one(inside, O_PATH, &o));
+	assert_false(is_one(outside, O_RDONLY, &o)); /* the same name */
+	assert_false(is_one(below, O_RDONLY, &o));
+	assert_false(is_one(folder, O_RDONLY, &o));
+	assert_false(is_one(below_folder, O_RDONLY, &o)); /* in it, but no file */
+	assert_false(is_one("/dev/null", O_RDONLY, &o));
+	assert_false(unpacked_is_one(-1, &o));
+	assert_int_equal(symlink(cache, by_link), 0);
+	o.cache_dir = by_link;
+	assert_true(is_one(inside, O_RDONLY, &o));
+	assert_int_equal(chmod(inside, 0620), 0);
+	assert_false(is_one(inside, O_RDONLY, &o));
+	assert_int_equal(chmod(inside, 0600), 0);
+	fd = open(inside, O_RDONLY | O_CLOEXEC);
+	assert_true(unpacked_is_one(fd, &o));
+	assert_int_equal(unlink(inside), 0);
+	assert_false(unpacked_is_one(fd, &o));
+	close(open(inside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_false(unpacked_is_one(fd, &o));
+	close(fd);
+}
+
 #define test(f) cmocka_unit_test_setup(f, before_each)
 
 int main(void)
@@ -470,6 +520,7 @@ int main(void)
 		test(the_highest_version_is_remembered),
 		test(damaged_memories_are_ignored),
 		test(without_a_home_nothing_breaks),
+		test(only_a_file_among_the_unpacked_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -193,6 +193,12 @@ static void test_adopt(void **state)
 	assert_true(ftruncate(copy, 4096) < 0); /* nobody can make it shorter */
 	assert_int_equal(slots_adopt(&again, copy, &e), 0);
 	assert_true(slots_interrupted(again, 6));
+	assert_int_equal(slots_passthrough(again), 0);
+	slots_set_passthrough(again, 7);
+	slots_close(again);
+	copy = dup(slots_fd(s));
+	assert_int_equal(slots_adopt(&again, copy, &e), 0); /* another version's, for those who do not know of it */
+	assert_int_equal(slots_passthrough(again), 7);
 	slots_close(again);
 	assert_int_equal(slots_adopt(&again, null, &e), -EINVAL);
 	assert_int_equal(ftruncate(other, lseek(slots_fd(s), 0, SEEK_END)), 0);
