@@ -15,15 +15,15 @@ STEPS = ("raw file", "http, cold", "http, warm cache")
 
 
 @contextlib.contextmanager
-def watching(console, act):
-    """Meanwhile, calls act() in a thread once PROMPT is in that file."""
+def watching(console, prompt, act):
+    """Meanwhile, calls act() in a thread once the prompt is in that file."""
     over = threading.Event()
 
     def watch():
         while not over.wait(0.01):
             if os.path.exists(console):
                 with open(console, "rb") as f:
-                    if PROMPT.encode() in f.read():
+                    if prompt.encode() in f.read():
                         act()
                         return
 
@@ -36,19 +36,19 @@ def watching(console, act):
         thread.join()
 
 
-def boot(workplace, link, cache, limit=LIMIT_S, inside=(), at_prompt=lambda: None):
-    """The report of a boot to the login prompt, and back to a guest that is off. inside: what runs a command in a namespace."""
+def boot(workplace, link, cache, limit=LIMIT_S, inside=(), prompt=PROMPT, at_prompt=lambda: None):
+    """The report of a boot until the console shows the prompt, and back to a guest that is off. inside: what runs a command in a namespace."""
     report, console = (os.path.join(workplace.dir, name) for name in ("report.json", "console"))
     for path in (report, console):
         if os.path.exists(path):
             os.unlink(path)
-    with watching(console, at_prompt):
-        run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", console, "--until", PROMPT, "--report", report,
+    with watching(console, prompt, at_prompt):
+        run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", console, "--until", prompt, "--report", report,
              "--timeout", str(limit)], limit + 60)
     with open(report) as f:
         result = json.load(f)
-    if not result.get("login_ms"):
-        raise Failed("no login prompt: ended %s" % result.get("end"))
+    if not result.get("until_ms"):
+        raise Failed("no '%s': ended %s" % (prompt.strip(), result.get("end")))
     return result
 
 

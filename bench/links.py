@@ -1,7 +1,8 @@
-"""Boots to the login prompt over shaped lines: ours beside what else shows a remote disk as a file, a whole download, and a local disk.
+"""Boots over shaped lines: ours beside what else shows a remote disk as a file, a whole download, and a local disk. The guests are a small
+Debian, which boots to its login prompt, and one with a desktop, until that is painted.
 
 A row's time has two parts: what comes before the machine is started (a mount, a download, a pull), and the boot. Requests and bytes are
-those of the row from its begin to the prompt."""
+those of the row from its begin to the prompt, as we call what a guest's console shows when it is up."""
 
 import json
 import os
@@ -13,6 +14,7 @@ from line import SERVER, Line
 from measure import Failed, Samples, drop_page_cache, load, run, say, size_of
 from readers import CasyncMount, Httpdirfs, HttpdirfsCache, Nbdkit, Offer
 from webserver import WebServer
+from workplace import Workplace
 
 # name, bits per second each way, round trip in ms
 LINES = (
@@ -21,36 +23,47 @@ LINES = (
     ("100M-100ms", 100e6, 100),
     ("1G-10ms", 1e9, 10),
 )
+# name, its image's maker, prompt, limits of a row: s, and with --quick
+GUESTS = (
+    ("debian", Workplace.debian_image, boots.PROMPT, 180, 60),
+    ("desktop", Workplace.desktop_image, "desktop painted", 300, 120),
+)
 FOLDER = "/links"  # of the web server, in memory
-LIMIT_S, LIMIT_QUICK_S = 180, 60  # of a row
-LIMIT_NEAR_S = 2  # what fails that close to it has met the limit
+LIMIT_NEAR_S = 2  # what fails that close to its limit has met it
 SLOW_S = 30  # --quick takes slower rows once
 
 
 class Guest:
-    """What is booted, on the web server in every form. Another system is another one of these."""
+    """What is booted, on the web server in every form, and what was measured of it."""
 
-    def __init__(self, workplace, name, image):
-        self.image = image
+    def __init__(self, workplace, lines, name, image, prompt, limit):
+        self.name, self.image, self.prompt, self.limit = name, image, prompt, limit
+        self.by_line = {spec[0]: Samples() for spec in lines}
+        say("links: publishing %s, in each form" % name)
         self.offer = Offer(workplace, image, name, FOLDER)
         run(["zstd", "-q", "-9", "-T0", image, "-o", self.offer.path("img.zst")], 600)
         self.packed = self.pack_bytes = None
         if "--record" in run([workplace.inetboot, "publish", "--help"], 30)[2]:
             # Under a name of its own: --record makes a second version, and whoever has seen that takes no other store's first any more.
-            self.packed = workplace.publish(image, name + "-pack", name + "-pack.store", FOLDER, "--record")
+            self.packed = workplace.publish(image, name + "-pack", name + "-pack.store", FOLDER, "--record-until", prompt)
             link = workplace.url + FOLDER + self.packed
             self.pack_bytes = json.loads(run([workplace.inetboot, "info", "--json", link], 60)[2])["pack"]
+
+    def json(self):
+        return {"by_line": {name: samples.json() for name, samples in self.by_line.items()},
+                "zst_bytes": os.path.getsize(self.offer.path("img.zst")), "store_bytes": size_of(self.offer.path("store")),
+                "pack_bytes": self.pack_bytes}
 
 
 class Row:
     """One row on one line in one round."""
 
-    def __init__(self, workplace, guest, line, server, warm_cache, limit):
+    def __init__(self, workplace, guest, line, server, warm_cache):
         self.workplace, self.guest, self.inside, self.url = workplace, guest, line.client.inside, server.url + FOLDER
         self.line, self.server = line, server
         self.counts_before, self.counts = self.counted(), None
         self.warm_cache = warm_cache  # what the row "cold" leaves to the row "warm"
-        self.limit, self.begin = limit, time.monotonic()
+        self.begin = time.monotonic()
 
     def counted(self):
         """requests, packets, bytes, packets lost"""
@@ -60,7 +73,7 @@ class Row:
         self.counts = [now - before for now, before in zip(self.counted(), self.counts_before)]
 
     def left(self):
-        return max(1, int(self.limit - (time.monotonic() - self.begin)))
+        return max(1, int(self.guest.limit - (time.monotonic() - self.begin)))
 
     def folder(self):
         return tempfile.mkdtemp(prefix="row.", dir=self.workplace.dir)
@@ -68,8 +81,8 @@ class Row:
     def boot(self, link, cache=None):
         """(seconds until it starts, seconds from then to the prompt)"""
         before = time.monotonic() - self.begin
-        return before, boots.boot(self.workplace, link, cache or self.folder(), self.left(), self.inside,
-                                  self.count)["login_ms"] / 1000
+        return before, boots.boot(self.workplace, link, cache or self.folder(), self.left(), self.inside, self.guest.prompt,
+                                  self.count)["until_ms"] / 1000
 
     def link(self):
         return self.url + self.guest.offer.link
@@ -138,7 +151,7 @@ def take_row(samples, name, take, row):
         if row.left() > LIMIT_NEAR_S:
             samples.fail(name, why)
             return
-        samples.add(name, "over_s", row.limit)
+        samples.add(name, "over_s", row.guest.limit)
     if not row.counts:
         row.count()
     requests, packets, sent, lost = row.counts
@@ -153,7 +166,6 @@ class Round:
 
     def __init__(self, workplace, guest, quick, clock, number):
         self.workplace, self.guest, self.quick, self.clock, self.number = workplace, guest, quick, clock, number
-        self.limit = LIMIT_QUICK_S if quick else LIMIT_S
 
     def wanted(self, samples, name, cache):
         if name in samples.failed or samples.median(name, "over_s") or self.clock.over(self.number):
@@ -182,28 +194,27 @@ class Round:
         for name, take in ROWS:
             if not self.wanted(samples, name, cache):
                 continue
-            say("links, round %d, %s: %s (load %.1f)" % (self.number + 1, line_name, name, load()))
+            say("links, round %d, %s over %s: %s (load %.1f)" % (self.number + 1, self.guest.name, line_name, name, load()))
             drop_page_cache()
-            take_row(samples, name, take, Row(self.workplace, self.guest, line, server, cache, self.limit))
+            take_row(samples, name, take, Row(self.workplace, self.guest, line, server, cache))
 
 
-def measure(workplace, rounds, quick, clock, lines=LINES):
-    """Returns ({line's name: Samples}, what the table says of the guest)."""
+def measure(workplace, rounds, quick, start_clock, lines=LINES, guests=GUESTS):
+    """Returns {guest's name: what the tables say of it}. Each guest has a clock of its own."""
     workplace.need_relay()
-    image = workplace.debian_image()
-    say("links: publishing, in each form")
     workplace.memory(FOLDER)
-    guest = Guest(workplace, "debian", image)
-    by_line = {spec[0]: Samples() for spec in lines}
-    for number in range(rounds):
-        for spec in lines:
-            try:
-                Round(workplace, guest, quick, clock, number).on_line(by_line[spec[0]], *spec)
-            except (Failed, OSError, ValueError) as why:
-                by_line[spec[0]].fail(LINE, why)
-    about = {"zst_bytes": os.path.getsize(guest.offer.path("img.zst")), "store_bytes": size_of(guest.offer.path("store")),
-             "pack_bytes": guest.pack_bytes, "kernel": kernel()}
-    return by_line, about
+    offered = [Guest(workplace, lines, name, make(workplace), prompt, limit_quick if quick else limit)
+               for name, make, prompt, limit, limit_quick in guests]
+    for guest in offered:
+        clock = start_clock()
+        for number in range(rounds):
+            for spec in lines:
+                samples = guest.by_line[spec[0]]
+                try:
+                    Round(workplace, guest, quick, clock, number).on_line(samples, *spec)
+                except (Failed, OSError, ValueError) as why:
+                    samples.fail(LINE, why)
+    return {guest.name: guest.json() for guest in offered}
 
 
 def kernel():

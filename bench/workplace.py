@@ -133,6 +133,11 @@ class Workplace:
         run([os.path.join(SOURCE, "tests/images/make-image"), "systemd-ext4", out], 1800)
         return out
 
+    def desktop_image(self):
+        out = os.path.join(self.dir, "desktop.img")
+        run([os.path.join(SOURCE, "bench/make-desktop"), out], 1800)
+        return out
+
     def memory(self, folder):
         """Makes /FOLDER below the web server's root one in memory, which dropping the page cache leaves there."""
         os.mkdir(self.root + folder)

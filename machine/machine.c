@@ -316,7 +316,7 @@ static int keep_time(struct machine *m)
 {
 	uint64_t now = clock_ms(), limit = m->limit_ms;
 
-	if (m->watch.until_seen && !m->ending_ms) {
+	if (m->watch.until_ms && !m->ending_ms) {
 		m->disk_until = load_disk_status(m);
 		ask_to_end(m);
 	}
@@ -449,9 +449,9 @@ static void write_report(struct machine *m, enum machine_end end)
 
 	if (!m->o->report)
 		return;
-	report = json_pack("{s:s, s:o, s:o, s:o, s:I, s:O?, s:O?}", "end", names[end], "kernel_ms", milliseconds(w->kernel_ms),
-		"init_ms", milliseconds(w->init_ms), "login_ms", milliseconds(w->login_ms), "total_ms",
-		(json_int_t)(clock_ms() - w->start_ms), "disk", m->disk_status, "disk_until", m->disk_until);
+	report = json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:O?, s:O?}", "end", names[end], "kernel_ms", milliseconds(w->kernel_ms),
+		"init_ms", milliseconds(w->init_ms), "login_ms", milliseconds(w->login_ms), "until_ms", milliseconds(w->until_ms),
+		"total_ms", (json_int_t)(clock_ms() - w->start_ms), "disk", m->disk_status, "disk_until", m->disk_until);
 	text = report ? json_dumps(report, JSON_INDENT(2)) : NULL;
 	json_decref(report);
 	if (!text || file_save(AT_FDCWD, m->o->report, text, strlen(text), 0, &e) < 0)

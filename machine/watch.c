@@ -29,7 +29,7 @@ static void look(struct watch *w)
 	if (strstr(w->line, "login: "))
 		mark(w, &w->login_ms);
 	if (w->until && strstr(w->line, w->until))
-		w->until_seen = true;
+		mark(w, &w->until_ms);
 	if (strstr(w->line, "Kernel panic - not syncing"))
 		keep_reason(w, NULL);
 	/* Later the image's own programs could say so. */

@@ -15,7 +15,7 @@ struct watch {
 	bool failed;	 /* the guest's first init found nothing to start */
 	bool shut_down;	 /* the guest says that it is going down in order */
 	const char *until; /* a text to wait for, or NULL */
-	bool until_seen;
+	uint64_t until_ms; /* when it was there, as above */
 	char reason[WATCH_LINE]; /* the line of a panic or failure */
 	char last[WATCH_LINE];	 /* the last line with something on it */
 	char line[WATCH_LINE];
