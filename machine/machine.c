@@ -296,8 +296,11 @@ static bool read_console(struct machine *m)
 	char data[CONSOLE_PIECE];
 	int n = console_read(&m->console, data);
 
-	if (n > 0)
+	if (n > 0) {
+		if (m->guest_status < 0)
+			uml_look(m->guest);
 		watch_output(&m->watch, data, (size_t)n);
+	}
 	return n > 0;
 }
 

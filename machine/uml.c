@@ -234,6 +234,17 @@ static void keep_only_terminal(int terminal)
 /* The first process of the guest's namespace: when it ends, by itself or killed, the kernel ends all others in there, also those that a
  * panicked UML leaves behind. Where there is no namespace, the guest ends by its parent-death signal, and uml_end_orphans() ends the
  * rest. */
+static volatile sig_atomic_t kept; /* the guest, for the keeper */
+
+static void pass_on(int number)
+{
+	int before = errno;
+
+	if (kept > 0)
+		kill(kept, number);
+	errno = before;
+}
+
 __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pid_t number, char **argv, char **env)
 {
 	pid_t guest, ended;
@@ -242,9 +253,12 @@ __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pi
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-guest");
 	keep_only_terminal(m->terminal);
+	signal(SIGIO, SIG_IGN); /* also the guest's, until it wants it */
 	guest = fork();
 	if (!guest)
 		exec_guest(number, argv, env);
+	kept = guest;
+	signal(SIGIO, pass_on);
 	do
 		ended = waitpid(-1, &status, 0);
 	while (ended != guest && (ended > 0 || errno == EINTR));
@@ -277,6 +291,11 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 	free(env);
 	free_arguments(&a);
 	return r;
+}
+
+void uml_look(pid_t pid)
+{
+	kill(pid, SIGIO);
 }
 
 int uml_wait(pid_t pid)

@@ -35,6 +35,11 @@ struct uml_machine {
  * process which ends when the guest does, with the guest's exit status (128 + signal where one ended it). */
 int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e);
 
+/* Has it look at all its files: something was read from its terminal. User-Mode Linux is told by SIGIO that a terminal which was full can be written
+ * again, and Linux loses that signal where the room is made while the write that finds none is under way: the guest would be silent until somebody
+ * types. */
+void uml_look(pid_t pid);
+
 /* Has it ended? Its exit status; -EAGAIN while it runs. Does not wait. */
 int uml_wait(pid_t pid);
 

@@ -84,6 +84,20 @@ m.p.send_signal(signal.SIGTERM)
 m.end()
 nothing_left()
 
+# A terminal that is slow again and again loses nothing, and the guest goes on.
+m = Machine(link, "--append", "inetboot.init=/usr/bin/yes")
+m.expect("(?:y\r?\n){1000}")
+taken = 0
+while taken < 4 << 20:
+    m.p.send_signal(signal.SIGSTOP)
+    time.sleep(0.01)  # the guest fills its terminal meanwhile, or does not: both are fine
+    m.p.send_signal(signal.SIGCONT)
+    check(select.select([m.p.stdout], [], [], 20)[0], f"the guest fell silent after {taken} bytes")
+    taken += len(os.read(m.p.stdout.fileno(), 65536))
+m.p.send_signal(signal.SIGTERM)
+m.end()
+nothing_left()
+
 # Nobody reads what it says: neither its time limit nor a signal waits for that.
 def silent(*args):
     m = Machine(link, *args, "--append", "inetboot.init=/usr/bin/yes")
