@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/runtime_dir.h"
 #include "disk/cloop.h"
 #include "disk/foreign.h"
 #include "disk/raw.h"
@@ -61,28 +62,10 @@ struct machine {
 	json_t *disk_status, *disk_until; /* at the end, and when what --until waits for was there; or NULL */
 };
 
-/* The folder under which machines keep their files: of this user alone, in $XDG_RUNTIME_DIR or /tmp. */
-static char *base_dir(struct err *e)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	/* The control socket's path below it must fit into 108 bytes, and User-Mode Linux gets paths as parts of words. */
-	bool use = runtime && *runtime == '/' && strlen(runtime) < 60 && !runtime[strcspn(runtime, " \t\n,:\"'\\")] && !access(runtime, W_OK);
-	char *dir = use ? file_path("%s/inetboot", runtime) : file_path("/tmp/inetboot-%u", geteuid());
-	struct stat st;
-
-	if (dir && (mkdir(dir, 0700) == 0 || errno == EEXIST) && !lstat(dir, &st) && S_ISDIR(st.st_mode) &&
-		st.st_uid == geteuid() && !(st.st_mode & 022))
-		return dir;
-	err_set(e, -EACCES, "cannot use the folder %s: it must be a folder that belongs to this user alone; remove it, or set XDG_RUNTIME_DIR "
-		"to such a folder", dir ? dir : "");
-	free(dir);
-	return NULL;
-}
-
 /* In a mount namespace of our own the files are in a tmpfs that goes with it; else in a folder that remove_dir() clears. */
 static int make_dir(struct machine *m, struct err *e)
 {
-	_cleanup_free_ char *base = base_dir(e), *mount_point = NULL;
+	_cleanup_free_ char *base = runtime_dir(e), *mount_point = NULL;
 
 	if (!base)
 		return -EACCES;
