@@ -101,35 +101,52 @@ void meeting_go_on(const struct meeting *m)
 	flock(m->join, LOCK_UN);
 }
 
-static int connect_to(const char *path)
+/* Does a switch listen there? 0 or -errno. */
+static int probe(const char *path)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = address_of(path);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return -errno;
-	return steal_fd(&fd);
+	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
 }
 
-int meeting_join(const char *name, int (*start)(const char *name, struct err *e), struct err *e)
+static int cannot_lock(struct err *e, int r, const char *path)
 {
-	_cleanup_free_ char *path = path_of(name, "", e), *join = path_of(name, ".join", e);
-	_cleanup_close_ int lock = -1;
-	int fd, r;
+	return err_set(e, r, "cannot take the lock %s: %s", path, strerror(-r));
+}
 
-	if (!path || !join)
+int meeting_join(struct membership *m, const char *name,
+	int (*start)(const char *name, struct err *e), struct err *e)
+{
+	_cleanup_free_ char *join = path_of(name, ".join", e);
+	_cleanup_free_ char *starting = path_of(name, ".start", e);
+	_cleanup_close_ int lock = -1;
+	int r;
+
+	m->socket = path_of(name, "", e);
+	if (!m->socket || !join || !starting)
 		return -EACCES;
-	lock = take_lock(join, LOCK_EX);
+	lock = take_lock(starting, LOCK_EX);
 	if (lock < 0)
-		return err_set(e, lock, "cannot take the lock %s: %s", join, strerror(-lock));
-	fd = connect_to(path);
-	if (fd == -ECONNREFUSED || fd == -ENOENT) {
+		return cannot_lock(e, lock, starting);
+	m->lock = take_lock(join, LOCK_SH);
+	if (m->lock < 0)
+		return cannot_lock(e, m->lock, join);
+	r = probe(m->socket);
+	if (r == -ECONNREFUSED || r == -ENOENT) {
 		r = start(name, e);
 		if (r < 0)
 			return r;
-		fd = connect_to(path);
+		r = probe(m->socket);
 	}
-	return fd < 0 ? err_set(e, fd, "cannot connect to the network's switch at %s: %s", path,
-				strerror(-fd))
-		      : fd;
+	return r < 0 ? err_set(e, r, "cannot connect to the network's switch at %s: %s", m->socket,
+			       strerror(-r))
+		     : 0;
+}
+
+void membership_end(struct membership *m)
+{
+	cleanup_close(&m->lock);
+	free(m->socket);
+	*m = (struct membership)MEMBERSHIP_INIT;
 }

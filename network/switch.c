@@ -46,6 +46,7 @@ struct ethernet_switch {
 	struct uplink *uplink;
 	struct port ports[MAC_TABLE_PORTS];
 	struct mac_table stations;
+	char names_by_address[~NET_MASK + 1][NAME_MAX_LEN + 1]; /* of guests that have left */
 	uint32_t next_address; /* addresses are used in turn: others remember for a while who had
 				  one */
 	unsigned guests;
@@ -234,10 +235,23 @@ static bool answer_dns(
 
 /* ---- frames in ---- */
 
+/* A guest that was switched off and on, or outlived another switch, has an address here that it does
+ * not ask for again. If it is free, that is as good; its name comes along. */
+static void take_back(struct ethernet_switch *s, struct port *p, uint32_t address)
+{
+	const char *name = s->names_by_address[address - NET_ADDRESS];
+
+	p->address = address;
+	if (!*p->name && *name)
+		give_name(s, p, name);
+}
+
 /* May it say to have that IPv4 address? Not those of the uplink, and of those that are given only
  * its own. Others are between guests. */
-static bool may_claim(const struct port *p, uint32_t address)
+static bool may_claim(struct ethernet_switch *s, struct port *p, uint32_t address)
 {
+	if (!p->address && is_given(address) && !port_with_address(s, address))
+		take_back(s, p, address);
 	return address == p->address ||
 	       (address != NET_GATEWAY && address != NET_RESOLVER && !is_given(address));
 }
@@ -247,8 +261,7 @@ static bool is_of_uplink(const uint8_t *station)
 	return load_be16(station) == NET_UPLINK_MAC || load_be16(station) == NET_UPLINK_MAC6;
 }
 
-static bool may_come_in(
-	struct ethernet_switch *s, const struct port *p, const uint8_t *frame, size_t len)
+static bool may_come_in(struct ethernet_switch *s, struct port *p, const uint8_t *frame, size_t len)
 {
 	uint32_t address;
 
@@ -257,7 +270,7 @@ static bool may_come_in(
 	if (mac_table_learn(
 		    &s->stations, (unsigned)(p - s->ports), ethernet_source(frame), clock_ms()) < 0)
 		return false;
-	return !ethernet_claim(frame, len, &address) || may_claim(p, address);
+	return !ethernet_claim(frame, len, &address) || may_claim(s, p, address);
 }
 
 /* Is it a datagram that goes no further? */
@@ -307,6 +320,8 @@ static void leave(struct ethernet_switch *s, struct port *p)
 		*p->name ? p->name : "without a name", (unsigned long long)p->received,
 		(unsigned long long)p->sent, (unsigned long long)p->refused,
 		(unsigned long long)p->lost);
+	if (p->address)
+		memcpy(s->names_by_address[p->address - NET_ADDRESS], p->name, sizeof(p->name));
 	close(p->fd);
 	*p = (struct port){.fd = -1};
 	mac_table_forget(&s->stations, (unsigned)(p - s->ports));
@@ -379,7 +394,7 @@ static int time_to_end(struct ethernet_switch *s)
 	if (now < end)
 		return (int)(end - now);
 	if (meeting_end(&s->meeting) < 0)
-		return 100;
+		return LINGER_MS;
 	if (!take_guest(s))
 		return 0;
 	meeting_go_on(&s->meeting);

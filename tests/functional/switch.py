@@ -217,6 +217,20 @@ def test_addresses_and_names():
     check(twin.dhcp_once(3, (50, inet(twin.address)))[1][53] == b"\5", "it does not keep its address")
     a.close()
     wait_for(lambda: b.ask("a.inetboot") == (3, []), "the end of the name")
+    # Switched off and on, a guest has its address and name again, also without asking; but not what another got meanwhile.
+    address = b.address
+    b.close()
+    left(switch, "b")
+    b = Guest(switch)
+    b.address = address
+    b.arp(GATEWAY)
+    check(twin.ask("b.inetboot") == (0, [address]), "its name is gone")
+    second = Guest(switch)
+    second.address = twin.address
+    second.send(twin.mac, 0x806, struct.pack("!HHBBH", 1, 0x800, 6, 4, 2) + second.mac + inet(twin.address) + twin.mac + inet(twin.address))
+    second.address = None
+    second.dhcp()
+    check(second.address != twin.address, "it took another's address over")
     switch.end()
 
 
