@@ -15,7 +15,7 @@ char *runtime_dir(struct err *e)
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	bool use = runtime && *runtime == '/' &&
 		   strlen(runtime) <= RUNTIME_DIR_MAX - strlen("/inetboot") &&
-		   !runtime[strcspn(runtime, " \t\n,:\"'\\")] && !access(runtime, W_OK);
+		   !runtime[strcspn(runtime, " \t\n,:=\"'\\")] && !access(runtime, W_OK);
 	char *dir =
 		use ? file_path("%s/inetboot", runtime) : file_path("/tmp/inetboot-%u", geteuid());
 	struct stat st;

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -144,6 +145,7 @@ int cmd_switch(int argc, char **argv)
 		if (r >= 0)
 			return r;
 	}
+	prctl(PR_SET_NAME, "inetboot-switch"); /* boot starts it by a path that says nothing */
 	if (switch_run(&s.o, &e) < 0) {
 		err_add(&e, "no switch for the network %s", s.o.network);
 		return cli_fail(&e);
