@@ -132,7 +132,7 @@ static int add_rules(int ruleset, const struct ruleset_attributes *a, const stru
 		r = allow_path(ruleset, a->files, always[i].path, always[i].access);
 	for (size_t i = 0; !r && i < rules->path_count; i++)
 		r = allow_path(ruleset, a->files, rules->paths[i].path, rules->paths[i].access);
-	for (size_t i = 0; !r && a->ports && i < rules->port_count; i++)
+	for (size_t i = 0; !r && a->ports & PORT_CONNECT && i < rules->port_count; i++)
 		r = allow_port(ruleset, rules->ports[i]);
 	return r;
 }
@@ -150,7 +150,7 @@ int landlock_enter(const struct sandbox_rules *rules)
 		version = VERSION_KNOWN;
 	a.files = handled_files((int)version);
 	if (version >= LANDLOCK_PORTS)
-		a.ports = PORT_BIND | PORT_CONNECT;
+		a.ports = rules->any_port ? PORT_BIND : PORT_BIND | PORT_CONNECT;
 	if (version >= LANDLOCK_SCOPES)
 		a.scopes = SCOPE_ABSTRACT_SOCKET | SCOPE_SIGNAL;
 	ruleset = (int)syscall(NR_CREATE_RULESET, &a, sizeof(a), 0);

@@ -114,9 +114,9 @@ static void enter_layers(const struct sandbox_rules *rules, bool kept)
 		log_debug("no Landlock: %s", r ? strerror(-r) : "the kernel has none, or an old one");
 	else
 		snprintf(landlock, sizeof(landlock), ", landlock %d", r);
-	if (r >= LANDLOCK_PORTS)
+	if (r >= LANDLOCK_PORTS && !rules->any_port)
 		note_ports(rules);
-	r = syscall_filter_enter(rules->network, rules->serve);
+	r = syscall_filter_enter(rules);
 	if (r < 0)
 		log_debug("no filter of system calls: %s", strerror(-r));
 	else

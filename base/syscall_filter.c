@@ -117,6 +117,14 @@ static void add_all(struct filter *f, uint32_t action, const int *calls, size_t 
 #define allow_where(f, call, ...)                                                                                                  \
 	add(f, SCMP_ACT_ALLOW, call, COUNT(((const struct scmp_arg_cmp[]){__VA_ARGS__})), (const struct scmp_arg_cmp[]){__VA_ARGS__})
 
+static void allow_echo(struct filter *f)
+{
+	allow_where(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET), SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_DGRAM),
+		SCMP_A2(SCMP_CMP_EQ, IPPROTO_ICMP));
+	allow_where(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6), SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_DGRAM),
+		SCMP_A2(SCMP_CMP_EQ, IPPROTO_ICMPV6));
+}
+
 static void allow_sockets(struct filter *f)
 {
 	static const int families[] = {AF_INET, AF_INET6};
@@ -178,7 +186,7 @@ static void allow_descriptors(struct filter *f)
 	}
 }
 
-static void fill(struct filter *f, bool network, bool serve)
+static void fill(struct filter *f, const struct sandbox_rules *rules)
 {
 	add_all(f, SCMP_ACT_ALLOW, allowed, COUNT(allowed));
 	add_all(f, SANITIZED ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly));
@@ -191,13 +199,15 @@ static void fill(struct filter *f, bool network, bool serve)
 	}
 	allow_sending(f);
 	allow_descriptors(f);
-	if (network)
+	if (rules->network)
 		allow_sockets(f);
-	if (serve)
+	if (rules->network && rules->any_port)
+		allow_echo(f);
+	if (rules->serve)
 		add_all(f, SCMP_ACT_ALLOW, for_servers, COUNT(for_servers));
 }
 
-int syscall_filter_enter(bool network, bool serve)
+int syscall_filter_enter(const struct sandbox_rules *rules)
 {
 	struct filter f = {.ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS))};
 	int r;
@@ -209,7 +219,7 @@ int syscall_filter_enter(bool network, bool serve)
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a list */
 	seccomp_attr_set(f.ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
-	fill(&f, network, serve);
+	fill(&f, rules);
 	r = f.result ? f.result : seccomp_load(f.ctx);
 	seccomp_release(f.ctx);
 	return r;

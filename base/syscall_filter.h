@@ -9,11 +9,10 @@
 #ifndef BASE_SYSCALL_FILTER_H
 #define BASE_SYSCALL_FILTER_H
 
-#include <stdbool.h>
+#include "base/sandbox.h"
 
-/* For all threads of the process; no_new_privs must be set. network: sockets may be made. serve: connections may be
- * taken. 0 or -errno: -EINVAL or -ENOSYS where the
- * kernel has no seccomp filters. */
-int syscall_filter_enter(bool network, bool serve);
+/* For all threads of the process; no_new_privs must be set. Of the rules it looks at network, any_port and serve. 0 or -errno: -EINVAL or
+ * -ENOSYS where the kernel has no seccomp filters. */
+int syscall_filter_enter(const struct sandbox_rules *rules);
 
 #endif

@@ -1,9 +1,13 @@
 /* inetboot boot: an image in a machine, in this terminal or in the background. */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -16,6 +20,8 @@
 #include "format/mirror_words.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
+#include "network/meeting.h"
+#include "network/names.h"
 
 #define MEMORY_DEFAULT (512ULL << 20)
 #define MEMORY_LEAST (64ULL << 20)
@@ -29,6 +35,8 @@ static const char help[] =
 	"  --overlay FILE       keep what the guest writes to its ext4 in this copy-on-write file (default: it is lost at the end)\n"
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
+	"  --network NAME       the network that it is in, with the host and all other guests there (default: default); none: no network\n"
+	"  --name NAME          its name there: others reach it as NAME.inetboot (default: the image's name)\n"
 	"  --console WHERE      terminal (default), none, or a file's path\n"
 	"  --detach             run in the background; prints the process number and where the console goes\n"
 	"  --timeout S          end the guest after S seconds (for the network: --net-timeout)\n"
@@ -48,6 +56,9 @@ struct boot {
 	struct machine_options o;
 	struct image_option_values image;
 	char append[4096];
+	const char *network; /* NULL: the default one, where it can be had */
+	char name[NAME_MAX_LEN + 1];
+	struct membership membership;
 	bool detach;
 	struct background background;
 	char *background_console; /* owned */
@@ -92,6 +103,38 @@ static int set_memory(struct boot *b, const char *value)
 	return 0;
 }
 
+static int set_network(struct boot *b, const char *name)
+{
+	b->network = name;
+	return strcmp(name, "none") ? cli_network("boot", name) : 0;
+}
+
+static int set_name(struct boot *b, const char *name)
+{
+	if (!name_valid(name))
+		return cli_usage("boot", "--name takes small letters, digits and '-', at most %d, not '%s'", NAME_MAX_LEN, name);
+	snprintf(b->name, sizeof(b->name), "%s", name);
+	return 0;
+}
+
+/* Of the link's last component. */
+static void name_by_link(struct boot *b)
+{
+	size_t len = strcspn(b->o.link, "#"), start;
+
+	while (len && b->o.link[len - 1] == '/')
+		len--;
+	for (start = len; start && b->o.link[start - 1] != '/';)
+		start--;
+	len -= start;
+	for (size_t i = 0; i < len; i++)
+		if (b->o.link[start + i] == '@')
+			len = i;
+	name_clean(b->name, b->o.link + start, len);
+	if (!*b->name)
+		strcpy(b->name, "guest");
+}
+
 enum boot_option_code {
 	OPT_ENGINE = OPT_COMMAND,
 	OPT_MEMORY,
@@ -106,6 +149,8 @@ enum boot_option_code {
 	OPT_TRUST,
 	OPT_NO_PACK,
 	OPT_FILL,
+	OPT_NETWORK,
+	OPT_NAME,
 };
 
 static int take_option(struct boot *b, int code, const char *value)
@@ -144,6 +189,10 @@ static int take_option(struct boot *b, int code, const char *value)
 	case OPT_NO_PACK:
 		b->image.o.play = false;
 		return 0;
+	case OPT_NETWORK:
+		return set_network(b, value);
+	case OPT_NAME:
+		return set_name(b, value);
 	case OPT_TRUST:
 		b->o.trusted = true;
 		return 0;
@@ -193,6 +242,48 @@ static int detach(struct boot *b)
 	return r;
 }
 
+/* For meeting_join(): a switch of our own kind, which ends after its last guest. It is silent: our messages' reader may be gone before it. */
+static int start_switch(const char *network, struct err *e)
+{
+	char *argv[] = {"inetboot", "--quiet", "switch", "--network", (char *)network, "--on-demand", "--detach", NULL};
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return err_errno(e, "cannot start the network's switch");
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+		execv("/proc/self/exe", argv);
+		_exit(EXIT_FAILED);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_errno(e, "cannot start the network's switch");
+	return status ? err_set(e, -EIO, "the network's switch does not start") : 0;
+}
+
+/* Without a word about networks a guest without one is better than none. */
+static int join_network(struct boot *b, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r;
+
+	if (b->network && !strcmp(b->network, "none"))
+		return 0;
+	r = meeting_join(&b->membership, b->network ? b->network : NETWORK_DEFAULT, start_switch, b->network ? e : &why);
+	if (!r)
+		b->o.network = b->membership.socket;
+	else if (!b->network)
+		log_warning("the guest has no network: %s", why.text);
+	return b->network ? r : 0;
+}
+
 int cmd_boot(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -209,13 +300,15 @@ int cmd_boot(int argc, char **argv)
 		{"trust", no_argument, NULL, OPT_TRUST},
 		{"no-pack", no_argument, NULL, OPT_NO_PACK},
 		{"fill", no_argument, NULL, OPT_FILL},
+		{"network", required_argument, NULL, OPT_NETWORK},
+		{"name", required_argument, NULL, OPT_NAME},
 		RECORD_LONG_OPTION,
 		{"help", no_argument, NULL, 'h'},
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
 	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
-	struct boot b = {.o = {.memory = MEMORY_DEFAULT, .show = true}};
+	struct boot b = {.o = {.memory = MEMORY_DEFAULT, .show = true}, .membership = MEMBERSHIP_INIT};
 	struct err e = ERR_INIT;
 	enum machine_end end;
 	int code, r;
@@ -245,11 +338,15 @@ int cmd_boot(int argc, char **argv)
 		if (r >= 0)
 			return r;
 	}
-	end = machine_run(&b.o, &e);
+	if (!*b.name)
+		name_by_link(&b);
+	b.o.name = b.name;
+	end = join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
 	if (end != MACHINE_CLEAN) {
 		err_add(&e, "boot of %s", b.o.link);
 		cli_fail(&e);
 	}
+	membership_end(&b.membership);
 	free(b.background_console);
 	return statuses[end];
 }

@@ -22,6 +22,7 @@ int cmd_publish(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_switch(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
 struct profile_options;
@@ -40,6 +41,9 @@ int cli_bad_option(const char *command, char **argv);
 /* An option's value as a number of seconds, from 1 on (in milliseconds they fit into an unsigned). 0; or EXIT_USAGE after having said what
  * is wrong. */
 int cli_seconds(const char *command, const char *option, const char *value, unsigned *out);
+
+/* Is it good as a network's name? 0; or EXIT_USAGE after having said what is wrong. */
+int cli_network(const char *command, const char *name);
 
 /* Does it start like an http or https URL? */
 bool cli_is_url(const char *text);

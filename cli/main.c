@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "network/meeting.h"
+#include "network/names.h"
 
 static const struct command {
 	const char *name;
@@ -32,6 +34,7 @@ static const struct command {
 	{"publish", cmd_publish, "put a disk image into a store"},
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},
 	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
+	{"switch", cmd_switch, "be the Ethernet switch of a network of machines"},
 	{"gc", cmd_gc, "remove blocks from a store that no image needs"},
 };
 
@@ -72,6 +75,13 @@ int cli_seconds(const char *command, const char *option, const char *value, unsi
 		return cli_usage(command, "--%s takes a number of seconds, not '%s'", option, value);
 	*out = (unsigned)number;
 	return 0;
+}
+
+int cli_network(const char *command, const char *name)
+{
+	if (strlen(name) <= NETWORK_NAME_MAX && name_valid(name) && strcmp(name, "none"))
+		return 0;
+	return cli_usage(command, "--network takes a name of up to %d small letters, digits and '-', not '%s'", NETWORK_NAME_MAX, name);
 }
 
 bool cli_is_url(const char *text)

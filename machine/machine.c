@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/runtime_dir.h"
 #include "disk/cloop.h"
 #include "disk/foreign.h"
 #include "disk/raw.h"
@@ -61,31 +62,32 @@ struct machine {
 	json_t *disk_status, *disk_until; /* at the end, and when what --until waits for was there; or NULL */
 };
 
-/* The folder under which machines keep their files: of this user alone, in $XDG_RUNTIME_DIR or /tmp. */
-static char *base_dir(struct err *e)
+/* The guest's way to the network's socket. That lies in the folder that our own may hide by now: `at` is it, opened before. */
+static int pass_network(struct machine *m, int at, bool hidden, struct err *e)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	/* The control socket's path below it must fit into 108 bytes, and User-Mode Linux gets paths as parts of words. */
-	bool use = runtime && *runtime == '/' && strlen(runtime) < 60 && !runtime[strcspn(runtime, " \t\n,:\"'\\")] && !access(runtime, W_OK);
-	char *dir = use ? file_path("%s/inetboot", runtime) : file_path("/tmp/inetboot-%u", geteuid());
-	struct stat st;
+	_cleanup_free_ char *own = file_path("%s/network", m->dir), *there = file_path("/proc/self/fd/%d", at);
+	_cleanup_close_ int file = -1;
 
-	if (dir && (mkdir(dir, 0700) == 0 || errno == EEXIST) && !lstat(dir, &st) && S_ISDIR(st.st_mode) &&
-		st.st_uid == geteuid() && !(st.st_mode & 022))
-		return dir;
-	err_set(e, -EACCES, "cannot use the folder %s: it must be a folder that belongs to this user alone; remove it, or set XDG_RUNTIME_DIR "
-		"to such a folder", dir ? dir : "");
-	free(dir);
-	return NULL;
+	if (!own || !there)
+		return err_set(e, -ENOMEM, "no memory");
+	if (!hidden)
+		return symlink(m->o->network, own) < 0 ? err_errno(e, "cannot pass the network on") : 0;
+	file = open(own, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (file < 0 || mount(there, own, NULL, MS_BIND, NULL) < 0)
+		return err_errno(e, "cannot pass the network on");
+	return 0;
 }
 
 /* In a mount namespace of our own the files are in a tmpfs that goes with it; else in a folder that remove_dir() clears. */
 static int make_dir(struct machine *m, struct err *e)
 {
-	_cleanup_free_ char *base = base_dir(e), *mount_point = NULL;
+	_cleanup_free_ char *base = runtime_dir(e), *mount_point = NULL;
+	_cleanup_close_ int network = m->o->network ? open(m->o->network, O_PATH | O_CLOEXEC) : -1;
 
 	if (!base)
 		return -EACCES;
+	if (m->o->network && network < 0)
+		return err_errno(e, "cannot find the network's switch at %s", m->o->network);
 	if (m->isolated && !mount("inetboot", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700"))
 		m->dir = steal_ptr(base);
 	else
@@ -96,13 +98,15 @@ static int make_dir(struct machine *m, struct err *e)
 		m->dir = NULL;
 		return -EIO;
 	}
+	if (m->o->network && pass_network(m, network, !base, e) < 0)
+		return -EIO;
 	mount_point = file_path("%s/disk", m->dir);
 	return mount_point && !mkdir(mount_point, 0700) ? 0 : err_errno(e, "cannot make a folder for the disk");
 }
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "preload.so", "guest/mconsole", "guest/pid"};
+	static const char *const files[] = {"initramfs", "raw", "overlay", "preload.so", "network", "guest/mconsole", "guest/pid"};
 	static const char *const dirs[] = {"guest", "disk", "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
@@ -198,7 +202,7 @@ static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
-	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL;
+	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *network = NULL;
 	struct uml_kernel kernel;
 	int r = uml_kernel_find(&kernel, m->o->kernel, e);
 
@@ -215,6 +219,10 @@ static int start_guest(struct machine *m, struct err *e)
 		overlay = own_name(m, m->o->overlay, "overlay", e);
 		r = overlay ? cow_check(m->o->overlay, disk, e) : -EIO;
 	}
+	if (!r && m->o->network) {
+		network = file_path("%s/network", m->dir);
+		r = network ? 0 : -ENOMEM;
+	}
 	if (!r) {
 		struct uml_machine guest = {
 			.kernel = &kernel,
@@ -225,6 +233,8 @@ static int start_guest(struct machine *m, struct err *e)
 			.memory = m->o->memory,
 			.cmdline = (char *)words.data,
 			.terminal = m->console.slave,
+			.network = network,
+			.name = m->o->name,
 			.trusted = m->o->trusted,
 		};
 

@@ -22,6 +22,8 @@ struct machine_options {
 	const char *record;	  /* write a trace of what is read here: see disk/trace.h; NULL */
 	const char *report;	  /* write a JSON report here at the end; NULL */
 	bool trusted;
+	const char *network; /* path of a switch's socket (network/meeting.h); NULL: no network */
+	const char *name; /* the guest's name in that network, as name_valid() has it */
 	void (*started)(void *context); /* called once when the guest runs; NULL */
 	void *context;
 };

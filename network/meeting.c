@@ -1,0 +1,152 @@
+/* Where they meet: see meeting.h. */
+#include "network/meeting.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/runtime_dir.h"
+
+#define WAITING 64 /* guests whose connections were not taken yet */
+
+static char *path_of(const char *name, const char *end, struct err *e)
+{
+	_cleanup_free_ char *dir = runtime_dir(e);
+	char *path = dir ? file_path("%s/network-%s%s", dir, name, end) : NULL;
+
+	if (dir && !path)
+		err_set(e, -ENOMEM, "no memory");
+	return path;
+}
+
+static struct sockaddr_un address_of(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	return a;
+}
+
+static int open_lock(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The lock's file, held as flock() says; or -errno. */
+static int take_lock(const char *path, int how)
+{
+	_cleanup_close_ int fd = open_lock(path);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	do
+		r = flock(fd, how);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : steal_fd(&fd);
+}
+
+int meeting_open(struct meeting *m, const char *name, struct err *e)
+{
+	_cleanup_free_ char *lock = path_of(name, ".lock", e), *join = path_of(name, ".join", e);
+	struct sockaddr_un a;
+
+	m->path = path_of(name, "", e);
+	if (!lock || !join || !m->path)
+		return -EACCES;
+	m->lock = take_lock(lock, LOCK_EX | LOCK_NB);
+	if (m->lock == -EWOULDBLOCK)
+		return err_set(e, -EADDRINUSE, "a switch of the network %s runs already, at %s",
+			name, m->path);
+	if (m->lock < 0)
+		return err_set(e, m->lock, "cannot take the lock %s: %s", lock, strerror(-m->lock));
+	m->join = open_lock(join);
+	if (m->join < 0)
+		return err_set(e, m->join, "cannot make the lock %s: %s", join, strerror(-m->join));
+	a = address_of(m->path);
+	unlink(m->path);
+	m->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (m->listener < 0 || bind(m->listener, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+		listen(m->listener, WAITING) < 0)
+		return err_errno(e, "cannot listen at %s", m->path);
+	return 0;
+}
+
+void meeting_close(struct meeting *m)
+{
+	cleanup_close(&m->listener);
+	cleanup_close(&m->lock);
+	cleanup_close(&m->join); /* the last: who waits for it may start another switch */
+	free(m->path);
+	*m = (struct meeting)MEETING_INIT;
+}
+
+int meeting_end(const struct meeting *m)
+{
+	return flock(m->join, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
+void meeting_go_on(const struct meeting *m)
+{
+	flock(m->join, LOCK_UN);
+}
+
+/* Does a switch listen there? 0 or -errno. */
+static int probe(const char *path)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = address_of(path);
+
+	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+}
+
+static int cannot_lock(struct err *e, int r, const char *path)
+{
+	return err_set(e, r, "cannot take the lock %s: %s", path, strerror(-r));
+}
+
+int meeting_join(struct membership *m, const char *name,
+	int (*start)(const char *name, struct err *e), struct err *e)
+{
+	_cleanup_free_ char *join = path_of(name, ".join", e);
+	_cleanup_free_ char *starting = path_of(name, ".start", e);
+	_cleanup_close_ int lock = -1;
+	int r;
+
+	m->socket = path_of(name, "", e);
+	if (!m->socket || !join || !starting)
+		return -EACCES;
+	lock = take_lock(starting, LOCK_EX);
+	if (lock < 0)
+		return cannot_lock(e, lock, starting);
+	m->lock = take_lock(join, LOCK_SH);
+	if (m->lock < 0)
+		return cannot_lock(e, m->lock, join);
+	r = probe(m->socket);
+	if (r == -ECONNREFUSED || r == -ENOENT) {
+		r = start(name, e);
+		if (r < 0)
+			return r;
+		r = probe(m->socket);
+	}
+	return r < 0 ? err_set(e, r, "cannot connect to the network's switch at %s: %s", m->socket,
+			       strerror(-r))
+		     : 0;
+}
+
+void membership_end(struct membership *m)
+{
+	cleanup_close(&m->lock);
+	free(m->socket);
+	*m = (struct membership)MEMBERSHIP_INIT;
+}

@@ -1,0 +1,56 @@
+/* Where guests and the switch of a network meet: a Unix socket (SOCK_SEQPACKET, one Ethernet frame a
+ * message) in runtime_dir(). For each network by its name there is:
+ *
+ *	network-NAME		the socket; one at which nobody listens was left by a switch that
+ *				ended, and is replaced
+ *	network-NAME.lock	held by the switch, as long as it lives
+ *	network-NAME.join	shared by the machines of the network, as long as they live: a
+ *				switch on demand ends when it can have it alone
+ *	network-NAME.start	held by a machine that joins: two of them do not start two switches
+ */
+#ifndef NETWORK_MEETING_H
+#define NETWORK_MEETING_H
+
+#include "base/err.h"
+
+#define NETWORK_NAME_MAX 20 /* bytes: the path must fit into a socket's address */
+#define NETWORK_DEFAULT "default"
+
+struct meeting {
+	int listener, lock, join;
+	char *path; /* owned: the socket's */
+};
+
+#define MEETING_INIT                                                                               \
+	{                                                                                          \
+		.listener = -1, .lock = -1, .join = -1                                             \
+	}
+
+/* For a switch: listens. -EADDRINUSE: a switch of that name runs. */
+int meeting_open(struct meeting *m, const char *name, struct err *e);
+void meeting_close(struct meeting *m);
+
+/* The switch wants to end: 0, and nobody is in the network or can join it, until meeting_close() or
+ * meeting_go_on(); or -EAGAIN: somebody is. Makes no files, so it works in a cage. */
+int meeting_end(const struct meeting *m);
+void meeting_go_on(const struct meeting *m);
+
+struct membership {
+	char *socket; /* owned: to this path the guest connects, again whenever it switches its
+		       * network on */
+	int lock;     /* closed on exec */
+};
+
+#define MEMBERSHIP_INIT                                                                            \
+	{                                                                                          \
+		.socket = NULL, .lock = -1                                                         \
+	}
+
+/* For a machine: a switch on demand stays until membership_end(). Where none runs, calls start(),
+ * which must return when one listens: 0, or -errno and e set. After a failure, too,
+ * membership_end() is to be called. */
+int meeting_join(struct membership *m, const char *name,
+	int (*start)(const char *name, struct err *e), struct err *e);
+void membership_end(struct membership *m);
+
+#endif
