@@ -43,7 +43,7 @@ def boot(workplace, link, cache, limit=LIMIT_S, inside=(), prompt=PROMPT, at_pro
         if os.path.exists(path):
             os.unlink(path)
     with watching(console, prompt, at_prompt):
-        run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", console, "--until", prompt, "--report", report,
+        run([*inside, workplace.inetboot, "boot", link, "--cache", cache, "--console", console, "--until", prompt, "--network", "none", "--report", report,
              "--timeout", str(limit)], limit + 60)
     with open(report) as f:
         result = json.load(f)
