@@ -13,8 +13,8 @@ union passing_room { /* for one file descriptor */
 	char room[CMSG_SPACE(sizeof(int))];
 };
 
-/* Sends len bytes (at least one) and fd. 0 or -errno; errno is set, too. */
-static inline int passing_send(int socket, const void *data, size_t len, int fd)
+/* Sends len bytes (at least one) and fd. flags: of sendmsg(). 0 or -errno; errno is set, too. */
+static inline int passing_send(int socket, const void *data, size_t len, int fd, int flags)
 {
 	struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
 	union passing_room control = {0};
@@ -24,7 +24,7 @@ static inline int passing_send(int socket, const void *data, size_t len, int fd)
 	control.head.cmsg_type = SCM_RIGHTS;
 	control.head.cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
-	return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(socket, &message, MSG_NOSIGNAL | flags) < 0 ? -errno : 0;
 }
 
 /* Receives up to len bytes and a file, closed on exec; *fd is -1 where none came. flags: of recvmsg(). The number of bytes, 0 at the end,
@@ -33,7 +33,7 @@ static inline ssize_t passing_receive(int socket, void *data, size_t len, int *f
 {
 	struct iovec iov = {.iov_base = data, .iov_len = len};
 	union passing_room control = {0};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for a second one */
 	ssize_t n;
 
 	*fd = -1;

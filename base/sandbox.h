@@ -27,6 +27,12 @@ enum sandbox_access {
 	SANDBOX_WRITE, /* a folder with all below it: read, make, replace and remove files and folders */
 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1 /* their run-time libraries fork, trace, look around when the program ends, and take all memory */
+#else
+#define SANITIZED 0
+#endif
+
 struct sandbox_rules { /* initialise with {0} */
 	struct {
 		char *path; /* owned */

@@ -23,11 +23,6 @@
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* their run-time libraries fork, trace and look around when the program ends */
-#else
-#define SANITIZED 0
-#endif
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -140,6 +140,9 @@ int cmd_switch(int argc, char **argv)
 	}
 	if (argc != optind)
 		return cli_usage("switch", "it takes no arguments");
+	for (size_t i = 0; s.o.isolated && i < s.o.forward_count; i++)
+		if (s.o.forwards[i].f.udp)
+			return cli_usage("switch", "--isolated lets no answer to --forward udp:... out");
 	if (s.detach) {
 		r = background_start(&s.background);
 		if (r >= 0)

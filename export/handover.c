@@ -328,7 +328,7 @@ int handover_ask(const char *dir, struct handover_answer *out, struct err *e)
 	if (fd < 0)
 		return fd;
 	limit(fd, SO_RCVTIMEO, SERVE_MS);
-	if (passing_send(fd, version, sizeof(version), self) < 0)
+	if (passing_send(fd, version, sizeof(version), self, 0) < 0)
 		return err_errno(e, "cannot ask for %s", path);
 	n = recv(fd, out, sizeof(*out), 0);
 	if (n != sizeof(*out))

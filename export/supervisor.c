@@ -36,6 +36,7 @@
 #include "export/worker.h"
 
 #define FIRST_TRIES 10
+#define MESSAGES_AT_ONCE 16 /* of a worker's, before signals are looked at again */
 #define PAUSE_LEAST_MS 20
 #define PAUSE_MOST_MS 5000
 #define PAUSE_KILLED_MS 500
@@ -63,6 +64,7 @@ struct supervisor {
 
 	bool pinned, ready; /* by a worker, once */
 	bool registered; /* a file of the worker's: tried, once */
+	uint32_t answered; /* which worker was told what became of it */
 	uint32_t workers;
 	unsigned failures; /* since one has done something */
 	uint64_t again_ms; /* when to start another one; clock_ms() */
@@ -295,7 +297,12 @@ static void serving(struct supervisor *s)
 /* It has a file that the kernel may read by itself. That is tried once, whatever a worker says. */
 static void register_file(struct supervisor *s, int fd)
 {
-	int32_t number = s->registered || !unpacked_is_one(fd, s->m->options) ? -EPERM : passthrough_register(s->mount.device, fd);
+	int32_t number;
+
+	if (s->answered == s->workers)
+		return;
+	s->answered = s->workers;
+	number = s->registered || !unpacked_is_one(fd, s->m->options) ? -EPERM : passthrough_register(s->mount.device, fd);
 
 	s->registered = true;
 	if (number < 0)
@@ -322,7 +329,7 @@ static void listen_to_worker(struct supervisor *s)
 	struct worker_message m;
 	int fd;
 
-	while (!s->over && !s->ending && s->worker && !worker_receive(s->socket, &m, &fd)) {
+	for (int i = 0; i < MESSAGES_AT_ONCE && !s->over && !s->ending && s->worker && !worker_receive(s->socket, &m, &fd); i++) {
 		hear(s, &m, fd);
 		if (fd >= 0)
 			close(fd);

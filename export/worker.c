@@ -61,14 +61,14 @@ int worker_receive(int socket, struct worker_message *out, int *fd)
 
 int worker_send_file(int socket, int fd)
 {
-	return passing_send(socket, "", 1, fd);
+	return passing_send(socket, "", 1, fd, MSG_DONTWAIT);
 }
 
 int worker_send_word(int socket, enum supervisor_word word)
 {
 	char byte = (char)word;
 
-	return send(socket, &byte, 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return send(socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 /* -EPIPE: the supervisor wants the end instead. */
@@ -157,7 +157,7 @@ static void ask_supervisor(struct serving *s)
 	if (s->asked)
 		return;
 	s->asked = true;
-	if (!has_file(s) || passing_send(SOCKET, &m, sizeof(m), s->image->unpacked_fd) < 0)
+	if (!has_file(s) || passing_send(SOCKET, &m, sizeof(m), s->image->unpacked_fd, 0) < 0)
 		slots_set_passthrough(s->w->slots, SLOTS_NO_PASSTHROUGH);
 }
 

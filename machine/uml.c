@@ -258,7 +258,6 @@ __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pi
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-guest");
 	keep_only_terminal(m->terminal);
-	signal(SIGIO, SIG_IGN); /* also the guest's, until it wants it */
 	guest = fork();
 	if (!guest)
 		exec_guest(number, argv, env);
@@ -285,9 +284,11 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (!r) {
 		fflush(NULL);
+		signal(SIGIO, SIG_IGN); /* as it is in the guest, until that wants it */
 		*pid = fork();
 		if (!*pid)
 			run_keeper(m, own, a.words, env);
+		signal(SIGIO, SIG_DFL);
 		if (*pid < 0)
 			r = err_errno(e, "cannot start the guest");
 	}

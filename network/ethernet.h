@@ -9,11 +9,11 @@
 
 #define ETHERNET_HEAD 14 /* destination, source, type */
 #define ETHERNET_ADDRESS 6
-#define ETHERNET_MOST 1518                 /* bytes of a frame: 1500 of content, and a VLAN's tag */
+#define ETHERNET_MOST 1514                 /* bytes of a frame: 1500 of content */
 #define UDP_HEADS (ETHERNET_HEAD + 20 + 8) /* before the content of a datagram that we make */
 
 /* A frame that may be passed on at all: of a length that is allowed, from one station (not a group,
- * not nobody). */
+ * not nobody, and in ARP the same), without a VLAN's tag. The functions below want such a frame. */
 bool ethernet_valid(const uint8_t *frame, size_t len);
 
 static inline const uint8_t *ethernet_destination(const uint8_t *frame)
@@ -35,6 +35,13 @@ static inline bool ethernet_to_group(const uint8_t *frame)
 /* The IPv4 address that a valid frame's sender says to be his, in ARP or as a packet's source.
  * False: the frame is of neither kind. */
 bool ethernet_claim(const uint8_t *frame, size_t len, uint32_t *address);
+
+/* Does it say to be from one who gives addresses or routes: an answer of DHCP or DHCPv6, also the
+ * beginning of one in fragments, a router's advertisement or redirect? */
+bool ethernet_is_service(const uint8_t *frame, size_t len);
+
+/* May it go to the uplink? ARP, IPv4, IPv6; no fragments of IPv4, which would be kept there. */
+bool ethernet_may_leave(const uint8_t *frame, size_t len);
 
 struct datagram {
 	uint32_t source, destination; /* IPv4 addresses and ports, in the host's order */

@@ -6,14 +6,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool lives(const struct mac_entry *m, uint64_t now_ms)
+static bool may_go(const struct mac_entry *m, uint64_t now_ms)
 {
-	return m->seen_ms && now_ms - m->seen_ms < MAC_AGE_MS;
+	return !m->seen_ms || now_ms - m->seen_ms >= MAC_AGE_MS;
 }
 
-static bool is(const struct mac_entry *m, const uint8_t *address, uint64_t now_ms)
+static bool is(const struct mac_entry *m, const uint8_t *address)
 {
-	return lives(m, now_ms) && !memcmp(m->address, address, sizeof(m->address));
+	return m->seen_ms && !memcmp(m->address, address, sizeof(m->address));
 }
 
 int mac_table_learn(struct mac_table *t, unsigned port, const uint8_t *address, uint64_t now_ms)
@@ -22,14 +22,14 @@ int mac_table_learn(struct mac_table *t, unsigned port, const uint8_t *address, 
 	int other;
 
 	for (unsigned i = 0; i < MAC_PER_PORT; i++) {
-		if (is(&own[i], address, now_ms)) {
+		if (is(&own[i], address)) {
 			own[i].seen_ms = now_ms;
 			return 0;
 		}
-		if (!room && !lives(&own[i], now_ms))
+		if (!room && may_go(&own[i], now_ms))
 			room = &own[i];
 	}
-	other = mac_table_find(t, address, now_ms);
+	other = mac_table_find(t, address);
 	if (other >= 0)
 		return -EADDRINUSE;
 	if (!room)
@@ -39,11 +39,11 @@ int mac_table_learn(struct mac_table *t, unsigned port, const uint8_t *address, 
 	return 0;
 }
 
-int mac_table_find(const struct mac_table *t, const uint8_t *address, uint64_t now_ms)
+int mac_table_find(const struct mac_table *t, const uint8_t *address)
 {
 	for (unsigned port = 0; port < MAC_TABLE_PORTS; port++)
 		for (unsigned i = 0; i < MAC_PER_PORT; i++)
-			if (is(&t->entries[port][i], address, now_ms))
+			if (is(&t->entries[port][i], address))
 				return (int)port;
 	return -1;
 }

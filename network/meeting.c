@@ -134,10 +134,11 @@ int meeting_join(struct membership *m, const char *name,
 		return cannot_lock(e, m->lock, join);
 	r = probe(m->socket);
 	if (r == -ECONNREFUSED || r == -ENOENT) {
-		r = start(name, e);
-		if (r < 0)
-			return r;
+		int started = start(name, e);
+
 		r = probe(m->socket);
+		if (r < 0 && started < 0) /* else another one was faster */
+			return started;
 	}
 	return r < 0 ? err_set(e, r, "cannot connect to the network's switch at %s: %s", m->socket,
 			       strerror(-r))

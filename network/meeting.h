@@ -37,7 +37,8 @@ void meeting_go_on(const struct meeting *m);
 
 struct membership {
 	char *socket; /* owned: to this path the guest connects, again whenever it switches its
-		       * network on */
+		       * network on; but a switch that took the place of another is one that
+		       * it does not see */
 	int lock;     /* closed on exec */
 };
 

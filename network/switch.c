@@ -26,6 +26,7 @@
 
 #define FRAMES_AT_ONCE 64   /* from one port, before the next has its turn */
 #define FILES_MAX 4096      /* each connection through the uplink is one */
+#define MEMORY_MAX (1ull << 30) /* bytes: what guests can have the uplink keep for them ends here, and the switch with it */
 #define ACCEPT_REST_MS 1000 /* after a failure: most likely there are too many files */
 #define LINGER_MS 2000      /* a switch on demand waits so long for the next guest, */
 #define FIRST_MS 20000      /* and so long for the first */
@@ -83,13 +84,13 @@ static void from_uplink(void *context, const uint8_t *frame, size_t len)
 
 	if (len < ETHERNET_HEAD || len > ETHERNET_MOST)
 		return;
-	to = ethernet_to_group(frame)
-		     ? -1
-		     : mac_table_find(&s->stations, ethernet_destination(frame), clock_ms());
+	if (ethernet_to_group(frame)) {
+		send_to_all(s, NULL, frame, len);
+		return;
+	}
+	to = mac_table_find(&s->stations, ethernet_destination(frame));
 	if (to >= 0)
 		send_to(&s->ports[to], frame, len);
-	else
-		send_to_all(s, NULL, frame, len);
 }
 
 /* A datagram of ours, from the uplink's station with that address; its d->len bytes stand behind
@@ -265,12 +266,24 @@ static bool may_come_in(struct ethernet_switch *s, struct port *p, const uint8_t
 {
 	uint32_t address;
 
-	if (!ethernet_valid(frame, len) || is_of_uplink(ethernet_source(frame)))
+	if (!ethernet_valid(frame, len) || is_of_uplink(ethernet_source(frame)) ||
+		ethernet_is_service(frame, len))
 		return false;
-	if (mac_table_learn(
-		    &s->stations, (unsigned)(p - s->ports), ethernet_source(frame), clock_ms()) < 0)
+	if (ethernet_claim(frame, len, &address) && !may_claim(s, p, address))
 		return false;
-	return !ethernet_claim(frame, len, &address) || may_claim(s, p, address);
+	return !mac_table_learn(
+		&s->stations, (unsigned)(p - s->ports), ethernet_source(frame), clock_ms());
+}
+
+/* Only what is from the guest's own address: the uplink remembers who has which, for a few, and
+ * looks for those that it does not know. */
+static void to_uplink(struct ethernet_switch *s, const struct port *p, const uint8_t *frame, size_t len)
+{
+	uint32_t address;
+
+	if (ethernet_may_leave(frame, len) &&
+		(!ethernet_claim(frame, len, &address) || (address && address == p->address)))
+		uplink_input(s->uplink, frame, len);
 }
 
 /* Is it a datagram that goes no further? */
@@ -284,10 +297,6 @@ static bool taken_by_us(struct ethernet_switch *s, struct port *p, const uint8_t
 		answer_dhcp(s, p, &d);
 		return true;
 	}
-	if (d.source_port == DHCP_SERVER_PORT) { /* no guest gives addresses */
-		p->refused++;
-		return true;
-	}
 	return d.destination == NET_RESOLVER && d.destination_port == DNS_PORT &&
 	       answer_dns(s, p, ethernet_source(frame), &d);
 }
@@ -299,14 +308,14 @@ static void pass_on(struct ethernet_switch *s, struct port *p, const uint8_t *fr
 
 	if (ethernet_to_group(frame)) {
 		send_to_all(s, p, frame, len);
-		uplink_input(s->uplink, frame, len);
+		to_uplink(s, p, frame, len);
 		return;
 	}
 	if (is_of_uplink(to)) {
-		uplink_input(s->uplink, frame, len);
+		to_uplink(s, p, frame, len);
 		return;
 	}
-	port = mac_table_find(&s->stations, to, clock_ms());
+	port = mac_table_find(&s->stations, to);
 	if (port < 0)
 		send_to_all(s, p, frame, len);
 	else if (&s->ports[port] != p)
@@ -481,8 +490,10 @@ static int confine(struct ethernet_switch *s, struct err *e)
 		.any_port = !s->o->isolated,
 		.serve = true,
 	};
-	struct rlimit files;
+	struct rlimit files, memory = {.rlim_cur = MEMORY_MAX, .rlim_max = MEMORY_MAX};
 
+	if (!SANITIZED)
+		setrlimit(RLIMIT_DATA, &memory);
 	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < FILES_MAX) {
 		files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
 		setrlimit(RLIMIT_NOFILE, &files);

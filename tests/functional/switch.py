@@ -243,6 +243,7 @@ def test_hostile():
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=a.mac),                     # another guest's station
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=bytes.fromhex("52550a000202")),  # the gateway's
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=b"\xff" * 6),               # a group
+        lambda: bad.send(ALL, 0x8100, b"\0\0\x88\xb5spoof"),                    # what a guest takes a tag off to see
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=bytes(6)),
         lambda: bad.send(a.mac, 0x806, mine + inet(b.address) + a.mac + inet(a.address)),  # "I am b", to a
         lambda: bad.send(a.mac, 0x806, mine + inet(GATEWAY) + a.mac + inet(a.address)),

@@ -72,6 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!ethernet_valid(data, size))
 		return 0;
 	ethernet_claim(data, size, &address);
+	ethernet_is_service(data, size);
+	ethernet_may_leave(data, size);
 	if (!datagram_parse(&d, data, size))
 		return 0;
 	require(d.data >= data && d.data + d.len <= data + size);

@@ -42,9 +42,9 @@ static void test_stations(void **state)
 	struct mac_table t = {0};
 	uint8_t many[ETHERNET_ADDRESS] = {2, 1};
 
-	assert_int_equal(mac_table_find(&t, one, 1), -1);
+	assert_int_equal(mac_table_find(&t, one), -1);
 	assert_int_equal(mac_table_learn(&t, 3, one, 1), 0);
-	assert_int_equal(mac_table_find(&t, one, 2), 3);
+	assert_int_equal(mac_table_find(&t, one), 3);
 	assert_int_equal(mac_table_learn(&t, 4, one, 2), -EADDRINUSE);
 	for (unsigned i = 1; i < MAC_PER_PORT; i++) {
 		many[5] = (uint8_t)i;
@@ -54,12 +54,16 @@ static void test_stations(void **state)
 	assert_int_equal(mac_table_learn(&t, 3, one, MAC_AGE_MS), 0);
 	/* the others are old by now, and what is used is not */
 	assert_int_equal(mac_table_learn(&t, 3, two, MAC_AGE_MS + 2), 0);
-	assert_int_equal(mac_table_find(&t, many, MAC_AGE_MS + 2), -1);
-	assert_int_equal(mac_table_find(&t, one, MAC_AGE_MS + 2), 3);
+	assert_int_equal(mac_table_find(&t, one), 3);
+	/* nobody else's, however long it is silent, until its place was needed */
+	assert_int_equal(mac_table_find(&t, many), 3);
+	assert_int_equal(mac_table_learn(&t, 4, many, 3 * MAC_AGE_MS), -EADDRINUSE);
+	many[5] = 1;
+	assert_int_equal(mac_table_find(&t, many), -1);
 	assert_int_equal(mac_table_learn(&t, 4, many, MAC_AGE_MS + 2), 0);
 	mac_table_forget(&t, 3);
-	assert_int_equal(mac_table_find(&t, one, MAC_AGE_MS + 2), -1);
-	assert_int_equal(mac_table_find(&t, many, MAC_AGE_MS + 2), 4);
+	assert_int_equal(mac_table_find(&t, one), -1);
+	assert_int_equal(mac_table_find(&t, many), 4);
 }
 
 static size_t frame_of(uint8_t *frame, const char *text)
@@ -113,12 +117,63 @@ static void test_frames(void **state)
 		changed[wrong[i].at] = wrong[i].value;
 		assert_false(datagram_parse(&d, changed, len));
 	}
+	memcpy(changed, frame, sizeof(changed));
+	memcpy(changed + 12, (uint8_t[]){0x81, 0}, 2); /* a VLAN's tag would hide the rest */
+	assert_false(ethernet_valid(changed, len));
+	memcpy(changed + 12, (uint8_t[]){0x08, 0x06}, 2); /* ARP of another station */
+	assert_false(ethernet_valid(changed, len));
+	memcpy(changed + ETHERNET_HEAD + 8, one, ETHERNET_ADDRESS);
+	assert_true(ethernet_valid(changed, len));
 	assert_false(ethernet_valid(frame, ETHERNET_HEAD - 1));
 	assert_false(ethernet_valid(frame, ETHERNET_MOST + 1));
 	memset(frame + ETHERNET_ADDRESS, 0, ETHERNET_ADDRESS);
 	assert_false(ethernet_valid(frame, len));
 	frame[ETHERNET_ADDRESS] = 0xff;
 	assert_false(ethernet_valid(frame, len));
+}
+
+/* What only the switch and its uplink may say. */
+static void test_services(void **state)
+{
+	static const uint8_t heads[][9] = {
+		{0, 0}, {1, 0}, {1, 60}, {2, 0, 43}, {3, 44, 0, 60}, /* how many, which */
+	};
+	uint8_t frame[300];
+	struct datagram d = {.source = 1, .destination = 2, .source_port = 67, .destination_port = 68, .len = 4};
+	size_t len = datagram_frame(frame, &d, one, two);
+
+	assert_true(ethernet_is_service(frame, len));
+	assert_true(ethernet_may_leave(frame, len));
+	frame[ETHERNET_HEAD + 6] = 0x20; /* the first fragment */
+	assert_true(ethernet_is_service(frame, len));
+	assert_false(ethernet_may_leave(frame, len));
+	frame[ETHERNET_HEAD + 7] = 1; /* another one has no ports */
+	assert_false(ethernet_is_service(frame, len));
+	d.source_port = 68;
+	assert_false(ethernet_is_service(frame, datagram_frame(frame, &d, one, two)));
+
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+		for (int what = 0; what < 4; what++) {
+			uint8_t *ip = frame + ETHERNET_HEAD, *next = ip + 6, *at = ip + 40;
+
+			memset(ip, 0, sizeof(frame) - ETHERNET_HEAD);
+			frame[12] = 0x86;
+			frame[13] = 0xdd;
+			for (unsigned k = 1; k <= heads[i][0]; k++) {
+				*next = heads[i][k];
+				next = at;
+				at[1] = heads[i][k] == 44 ? 77 : k == 1;
+				at += heads[i][k] == 44 || k > 1 ? 8 : 16;
+			}
+			*next = what == 2 ? 17 : 58;
+			at[0] = what == 0 ? 134 : what == 1 ? 137 : what == 2 ? 547 >> 8 : 135;
+			at[1] = what == 2 ? 547 & 0xff : 0;
+			len = (size_t)(at + 8 - frame);
+			assert_int_equal(ethernet_is_service(frame, len), what < 3);
+			assert_true(ethernet_may_leave(frame, len));
+			for (size_t cut = ETHERNET_HEAD; cut < len; cut++)
+				assert_false(ethernet_is_service(frame, cut));
+		}
 }
 
 static void test_dhcp(void **state)
@@ -204,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_stations),
 		cmocka_unit_test(test_frames),
+		cmocka_unit_test(test_services),
 		cmocka_unit_test(test_dhcp),
 		cmocka_unit_test(test_dns),
 	};
