@@ -307,9 +307,9 @@ static bool read_console(struct machine *m)
 	int n = console_read(&m->console, data);
 
 	if (n > 0) {
-		if (m->guest_status < 0)
-			uml_look(m->guest);
 		watch_output(&m->watch, data, (size_t)n);
+		if (m->guest_status < 0 && m->watch.kernel_ms)
+			uml_look(m->guest);
 	}
 	return n > 0;
 }

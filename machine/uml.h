@@ -39,7 +39,7 @@ int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e);
 
 /* Has it look at all its files: something was read from its terminal. User-Mode Linux is told by SIGIO that a terminal which was full can be written
  * again, and Linux loses that signal where the room is made while the write that finds none is under way: the guest would be silent until somebody
- * types. */
+ * types. Not before the guest's kernel has said something: until it is ready for interrupts, one more can hang it. */
 void uml_look(pid_t pid);
 
 /* Has it ended? Its exit status; -EAGAIN while it runs. Does not wait. */
