@@ -223,7 +223,7 @@ static void demoted_and_back(void **state)
 	server_rules(&a, "* status code=500", NULL);
 	server_rules(&b, "* delay ms=30", NULL);
 	read_together(o, 20);
-	assert_true(most_at_once(&a) <= 1);
+	assert_true(most_at_once(&a) <= 2); /* a probe that was given up as late may be in the server's hands still */
 	requests = server_requests(&a);
 	assert_true(requests < 20);
 	server_rules(&a, NULL);
