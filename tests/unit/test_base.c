@@ -492,7 +492,7 @@ static void test_room_is_given_in_order(void **state)
 {
 	atomic_uint order = 0;
 	struct room r;
-	struct visitor large = {.room = &r, .need = 90, .order = &order}, small = {.room = &r, .need = 10, .order = &order};
+	struct visitor large = {.room = &r, .need = 90, .order = &order}, small = {.room = &r, .need = 20, .order = &order};
 
 	room_init(&r, 100);
 	room_take(&r, 60);
@@ -503,9 +503,11 @@ static void test_room_is_given_in_order(void **state)
 	assert_int_equal(order, 0);
 	room_give(&r, 60);
 	pthread_join(large.thread, NULL);
+	assert_true(large.came == 1 && order == 1); /* both do not fit */
+	room_give(&r, 90);
 	pthread_join(small.thread, NULL);
-	assert_true(large.came == 1 && small.came == 2);
-	room_give(&r, 100);
+	assert_true(small.came == 2);
+	room_give(&r, 20);
 	room_take(&r, 1000); /* more than there is: alone */
 	room_give(&r, 1000);
 	assert_int_equal(r.used, 0);
