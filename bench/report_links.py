@@ -1,7 +1,7 @@
 """The table of the boots over lines, and its aims."""
 
 from links import LINE, PACK, RAW, ROWS, WARM
-from tables import aim, failures, number, ratio, table
+from tables import at_most, failures, number, quotient, ratio, table
 
 
 def row(name, part):
@@ -37,14 +37,6 @@ def guest_tables(name, guest, specs):
 def links_table(part):
     texts = [text for name, guest in part["guests"].items() for text in guest_tables(name, guest, part["lines"])]
     return "\n\n".join(texts + ["  kernel %s" % part["kernel"]])
-
-
-def quotient(value, other):
-    return value / other if value and other else None
-
-
-def at_most(what, limit, value):
-    return aim(what, "<= %.2f" % limit if limit < 10 else "<= %d" % limit, value, value is not None and value <= limit, "")
 
 
 def guest_aims(guest, part, lines):

@@ -1,6 +1,6 @@
 """The tables of more readers, larger images and many clients, and the aim for memory."""
 
-from tables import aim, failures, number, ratio, table
+from tables import at_most, failures, number, quotient, ratio, table
 
 MIB = 1 << 20
 LARGEST = "100 GiB, 2 % data"
@@ -46,6 +46,4 @@ def scale_table(part):
 
 def scale_aims(part):
     peak = part["sizes"].get(LARGEST, {}).get("median", {}).get("inetboot", {}).get("memory_largest")
-    value = peak / MIB if peak else None
-    return [aim("peak memory in MiB of the process that serves %s" % LARGEST, "<= %d" % MEMORY_MOST, value,
-                value is not None and value <= MEMORY_MOST, "")]
+    return [at_most("peak memory in MiB of the process that serves %s" % LARGEST, MEMORY_MOST, quotient(peak, MIB))]

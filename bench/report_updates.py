@@ -1,6 +1,6 @@
 """The tables of publishing versions and fetching them, and the aims for that."""
 
-from tables import aim, failures, number, ratio, table
+from tables import at_most, failures, number, quotient, ratio, table
 
 OURS = "inetboot"
 
@@ -31,8 +31,5 @@ def updates_table(part):
 
 def updates_aims(part):
     ours, casync = (part["median"].get(tool, {}) for tool in (OURS, "casync"))
-    out = []
-    for what, label, goal in (("fetch_v3_bytes", "bytes", 1.10), ("fetch_v3_s", "time", 0.5)):
-        value = ours[what] / casync[what] if what in ours and what in casync else None
-        out.append(aim("update from v1 to v3: %s / casync's" % label, "<= %.2f" % goal, value, value is not None and value <= goal, ""))
-    return out
+    return [at_most("update from v1 to v3: %s / casync's" % label, goal, quotient(ours.get(what), casync.get(what)))
+            for what, label, goal in (("fetch_v3_bytes", "bytes", 1.10), ("fetch_v3_s", "time", 0.5))]

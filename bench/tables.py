@@ -27,6 +27,14 @@ def aim(what, goal, value, reached, bound):
     return {"aim": what, "goal": goal, "value": value, "reached": reached, "bound": "" if reached else bound}
 
 
+def quotient(value, other):
+    return value / other if value and other else None
+
+
+def at_most(what, limit, value):
+    return aim(what, "<= %.2f" % limit if limit < 10 else "<= %d" % limit, value, value is not None and value <= limit, "")
+
+
 def aims_table(items):
     rows = [[i["aim"], i["goal"], number(i["value"], "%.2f"), "not measured" if i["value"] is None else
              "reached" if i["reached"] else "NOT reached"] for i in items]

@@ -188,7 +188,6 @@ static void open_disk(fuse_req_t req, struct fuse_file_info *fi)
 
 static void op_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)
 {
-
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
 	} else if (inode == INODE_STATUS) {

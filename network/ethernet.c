@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "network/dhcp.h"
 
 #define TYPE_IPV4 0x0800
 #define TYPE_ARP 0x0806
@@ -21,7 +22,6 @@
 #define ICMPV6 58
 #define ICMPV6_ROUTER 134
 #define ICMPV6_REDIRECT 137
-#define DHCP_SERVER 67
 #define DHCPV6_SERVER 547
 
 static unsigned type_of(const uint8_t *frame)
@@ -86,7 +86,7 @@ bool ethernet_is_service(const uint8_t *frame, size_t len)
 		return false;
 	head = (size_t)(ip[0] & 0xf) * 4;
 	return !(load_be16(ip + 6) & FRAGMENT_PLACE) && head >= IPV4_HEAD && len >= head + 2 &&
-	       load_be16(ip + head) == DHCP_SERVER;
+	       load_be16(ip + head) == DHCP_SERVER_PORT;
 }
 
 bool ethernet_may_leave(const uint8_t *frame, size_t len)

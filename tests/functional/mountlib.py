@@ -259,6 +259,14 @@ def read_randomly(path, data, seed, count, most=300000):
     os.close(fd)
 
 
+def unpack(link):
+    """The path of the disk as a plain file in the cache."""
+    run("pull", "--unpack", "--cache", "cache", link)
+    files = os.listdir("cache/disks")
+    check(len(files) == 1, f"not one file: {files}")
+    return f"cache/disks/{files[0]}"
+
+
 def read_all(path, data, step=1 << 20):
     with open(path, "rb", buffering=0) as f:
         at = 0

@@ -36,15 +36,7 @@ data = content("image")
 publish("image", store="www")
 server = Server("www")
 link = f"{server.url}/image#{key}"
-
-
-def unpack():
-    run("pull", "--unpack", "--cache", "cache", link)
-    check(len(os.listdir("cache/disks")) == 1, f"not one file: {os.listdir('cache/disks')}")
-    return f"cache/disks/{os.listdir('cache/disks')[0]}"
-
-
-path = unpack()
+path = unpack(link)
 
 
 def forget_pages():
@@ -137,7 +129,7 @@ os.close(fd)
 m.end()
 
 # Replaced before anybody has opened it.
-path = unpack()
+path = unpack(link)
 m = Mount(link)
 run("mount", "--replace", m.dir)
 fd = os.open(m.disk, os.O_RDONLY)
@@ -156,7 +148,7 @@ os.unlink(path)
 m = Mount(link)
 fd = os.open(m.disk, os.O_RDONLY)
 check(os.pread(fd, 4096, 0) == data[:4096], "wrong bytes")
-path = unpack()
+path = unpack(link)
 worker = m.worker()
 os.kill(worker, signal.SIGKILL)
 next_worker(m, worker)

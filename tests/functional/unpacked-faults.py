@@ -20,13 +20,8 @@ server = Server("www")
 link = f"{server.url}/image#{key}"
 
 
-def unpack():
-    run("pull", "--unpack", "--cache", "cache", link)
-    return f"cache/disks/{os.listdir('cache/disks')[0]}"
-
-
 # Read by us, and no blocks.
-path = unpack()
+path = unpack(link)
 m = Mount(link)
 server.gone()
 os.rename("cache/blocks", "blocks")
@@ -63,5 +58,5 @@ for cut, away in ((len(data) // 2, False), (0, True), (len(data) - 1, True)):
     m.end()
     if away:
         server.back()
-    path = unpack()
+    path = unpack(link)
 done()
