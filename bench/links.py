@@ -138,6 +138,7 @@ ROWS = (
     (CasyncMount.name, through(CasyncMount)),
     ("curl | zstd -d, then boot", Row.downloaded),
 )
+WITHOUT_PEERS = ROWS[:4]
 
 
 def take_row(samples, name, take, row):
@@ -164,8 +165,8 @@ def take_row(samples, name, take, row):
 class Round:
     """All rows on a line, one after the other."""
 
-    def __init__(self, workplace, guest, quick, clock, number):
-        self.workplace, self.guest, self.quick, self.clock, self.number = workplace, guest, quick, clock, number
+    def __init__(self, workplace, guest, rows, quick, clock, number):
+        self.workplace, self.guest, self.rows, self.quick, self.clock, self.number = workplace, guest, rows, quick, clock, number
 
     def wanted(self, samples, name, cache):
         if name in samples.failed or samples.median(name, "over_s") or self.clock.over(self.number):
@@ -180,18 +181,18 @@ class Round:
             folder = tempfile.mkdtemp(prefix="line.", dir=self.workplace.dir)
             server = WebServer(os.path.join(folder, "nginx"), self.workplace.root, SERVER, line.server.inside, log=True)
             try:
-                self.rows(samples, name, line, server)
+                self.take(samples, name, line, server)
             finally:
                 server.stop()
         finally:
             line.close()
 
-    def rows(self, samples, line_name, line, server):
+    def take(self, samples, line_name, line, server):
         rtt_ms, rate = line.measure("%s%s/%s.img" % (server.url, FOLDER, self.guest.offer.name), os.path.getsize(self.guest.image))
         samples.add(LINE, "rtt_ms", rtt_ms)
         samples.add(LINE, "bits_per_s", rate)
         cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
-        for name, take in ROWS:
+        for name, take in self.rows:
             if not self.wanted(samples, name, cache):
                 continue
             say("links, round %d, %s over %s: %s (load %.1f)" % (self.number + 1, self.guest.name, line_name, name, load()))
@@ -199,7 +200,7 @@ class Round:
             take_row(samples, name, take, Row(self.workplace, self.guest, line, server, cache))
 
 
-def measure(workplace, rounds, quick, start_clock, lines=LINES, guests=GUESTS):
+def measure(workplace, rounds, quick, start_clock, lines=LINES, guests=GUESTS, rows=ROWS):
     """Returns {guest's name: what the tables say of it}. Each guest has a clock of its own."""
     workplace.need_relay()
     workplace.memory(FOLDER)
@@ -211,7 +212,7 @@ def measure(workplace, rounds, quick, start_clock, lines=LINES, guests=GUESTS):
             for spec in lines:
                 samples = guest.by_line[spec[0]]
                 try:
-                    Round(workplace, guest, quick, clock, number).on_line(samples, *spec)
+                    Round(workplace, guest, rows, quick, clock, number).on_line(samples, *spec)
                 except (Failed, OSError, ValueError) as why:
                     samples.fail(LINE, why)
     return {guest.name: guest.json() for guest in offered}

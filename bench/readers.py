@@ -62,6 +62,7 @@ class Reader:
     keeps_cache = None
     note = ""
     without = ()  # what is measured of the others, and says nothing of this one
+    reads_all_at_start = False  # so that the page cache has it
 
     def __init__(self, workplace, offer):
         self.workplace, self.offer = workplace, offer
@@ -150,7 +151,8 @@ class InetBoot(Reader):
 
 class InetBootUnpacked(InetBoot):
     name = "inetboot, unpacked"
-    note = "all of the disk is in the cache, as a plain file: pull --unpack"
+    note = "all of the disk is in the cache, as a plain file: pull --unpack; warm: the page cache is dropped after the check at the start"
+    reads_all_at_start = True
     without = ("cold_seq", "cold_cpu", "cold_rand")
 
     def start(self):

@@ -37,7 +37,12 @@ def warm(reader):
         reader.stop(forget_cache=False)
     drop_page_cache()
     warm_page_cache(*reader.served())
-    return reader.start() if reader.keeps_cache == "folder" else None
+    if reader.keeps_cache != "folder":
+        return None
+    path = reader.start()
+    if reader.reads_all_at_start:
+        drop_page_cache()
+    return path
 
 
 def one_round(reader, number, samples, checksum):
