@@ -17,6 +17,7 @@
 #include "cli/background.h"
 #include "cli/cli.h"
 #include "cli/image_options.h"
+#include "cli/named_boot.h"
 #include "format/mirror_words.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
@@ -27,7 +28,8 @@
 #define MEMORY_LEAST (64ULL << 20)
 
 static const char help[] =
-	"Usage: inetboot boot [OPTIONS] LINK\n\n"
+	"Usage: inetboot boot [OPTIONS] LINK\n"
+	"       inetboot boot [OPTIONS] --name NAME\n\n"
 	"Starts an image in a User-Mode Linux machine, as an ordinary process. LINK may also be a disk image or a cloop file,\n"
 	"here or on a web server. Only what the guest reads is fetched. Type Ctrl-] to shut the guest down, twice to end it.\n\n"
 	"  --engine uml         what the guest runs in (User-Mode Linux is the one there is)\n"
@@ -36,7 +38,11 @@ static const char help[] =
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
 	"  --network NAME       the network that it is in, with the host and all other guests there (default: default); none: no network\n"
-	"  --name NAME          its name there: others reach it as NAME.inetboot (default: the image's name)\n"
+	"  --name NAME          a machine of its own: it keeps what it writes, stays on the image's version, and is started again\n"
+	"                       without LINK; `inetboot ps` lists them. Others in the network reach it as NAME.inetboot\n"
+	"                       (without this option: by the image's name)\n"
+	"  --writes HOW         how a machine with a name keeps what it writes: files (default; any image, and `inetboot rebase` takes\n"
+	"                       it to another version), blocks (ext4 only; `inetboot commit` publishes it), none (it is lost)\n"
 	"  --console WHERE      terminal (default), none, or a file's path\n"
 	"  --detach             run in the background; prints the process number and where the console goes\n"
 	"  --timeout S          end the guest after S seconds (for the network: --net-timeout)\n"
@@ -58,6 +64,9 @@ struct boot {
 	char append[4096];
 	const char *network; /* NULL: the default one, where it can be had */
 	char name[NAME_MAX_LEN + 1];
+	bool has_name; /* by --name: a machine that is kept */
+	enum writes writes;
+	struct named_boot named;
 	struct membership membership;
 	bool detach;
 	struct background background;
@@ -114,7 +123,14 @@ static int set_name(struct boot *b, const char *name)
 	if (!name_valid(name))
 		return cli_usage("boot", "--name takes small letters, digits and '-', at most %d, not '%s'", NAME_MAX_LEN, name);
 	snprintf(b->name, sizeof(b->name), "%s", name);
+	b->has_name = true;
 	return 0;
+}
+
+static int set_writes(struct boot *b, const char *how)
+{
+	b->writes = writes_of(how);
+	return b->writes ? 0 : cli_usage("boot", "--writes takes files, blocks or none, not '%s'", how);
 }
 
 /* Of the link's last component. */
@@ -151,6 +167,7 @@ enum boot_option_code {
 	OPT_FILL,
 	OPT_NETWORK,
 	OPT_NAME,
+	OPT_WRITES,
 };
 
 static int take_option(struct boot *b, int code, const char *value)
@@ -193,6 +210,8 @@ static int take_option(struct boot *b, int code, const char *value)
 		return set_network(b, value);
 	case OPT_NAME:
 		return set_name(b, value);
+	case OPT_WRITES:
+		return set_writes(b, value);
 	case OPT_TRUST:
 		b->o.trusted = true;
 		return 0;
@@ -203,8 +222,9 @@ static int take_option(struct boot *b, int code, const char *value)
 
 /* The console's file of a machine in the background: what was named, or one by its process number. Made here, so that messages can go
  * there, too. */
-static char *background_console(const char *named, struct err *e)
+static char *background_console(const struct boot *b, struct err *e)
 {
+	const char *named = b->o.console_file ? b->o.console_file : b->named.log;
 	_cleanup_free_ char *state = named ? NULL : file_xdg_dir("XDG_STATE_HOME", ".local/state", e);
 	_cleanup_free_ char *dir = state ? file_path("%s/machines", state) : NULL;
 
@@ -220,25 +240,58 @@ static void tell_started(void *context)
 
 	printf("%ld %s\n", (long)getpid(), b->o.console_file);
 	fflush(stdout);
-	log_info("its console is in that file; to shut it down: kill %ld", (long)getpid());
+	if (b->has_name)
+		log_info("`inetboot console %s` shows its console, `inetboot stop %s` shuts it down", b->name, b->name);
+	else
+		log_info("its console is in that file; to shut it down: kill %ld", (long)getpid());
 	background_ready(&b->background, b->o.console_file);
 }
 
-/* Returns as background_start(). */
-static int detach(struct boot *b)
+/* In the child of background_start(). */
+static int into_background(struct boot *b, struct err *e)
 {
-	struct err e = ERR_INIT;
-	int r = background_start(&b->background);
-
-	if (r >= 0)
-		return r;
-	b->background_console = background_console(b->o.console_file, &e);
+	b->background_console = background_console(b, e);
 	if (!b->background_console)
-		return cli_fail(&e);
+		return -EIO;
 	b->o.console_file = b->background_console;
 	b->o.show = false;
 	b->o.started = tell_started;
 	b->o.context = b;
+	return 0;
+}
+
+/* What the command line leaves open comes from what the machine was started with before. */
+static int open_named(struct boot *b, struct err *e)
+{
+	struct named_settings wanted = {.link = (char *)b->o.link, .writes = b->writes, .network = (char *)b->network,
+		.append = *b->append ? b->append : NULL, .memory = b->o.memory, .trusted = b->o.trusted};
+	struct named_boot *nb = &b->named;
+
+	if (named_boot_open(nb, b->name, &wanted, &b->o.image, e) < 0)
+		return -EIO;
+	b->o.link = nb->link;
+	b->o.overlay = nb->overlay;
+	b->o.writes = nb->writes;
+	b->o.mac = nb->mac;
+	b->o.control = nb->control;
+	b->network = nb->settings.network;
+	b->o.append = nb->settings.append;
+	b->o.memory = nb->settings.memory;
+	b->o.trusted = nb->settings.trusted;
+	return 0;
+}
+
+static int prepare(struct boot *b, struct err *e)
+{
+	int r = b->has_name ? open_named(b, e) : 0;
+
+	if (!r && b->detach)
+		r = into_background(b, e);
+	if (!b->o.memory)
+		b->o.memory = MEMORY_DEFAULT;
+	if (!r && !*b->name)
+		name_by_link(b);
+	b->o.name = b->name;
 	return r;
 }
 
@@ -302,13 +355,14 @@ int cmd_boot(int argc, char **argv)
 		{"fill", no_argument, NULL, OPT_FILL},
 		{"network", required_argument, NULL, OPT_NETWORK},
 		{"name", required_argument, NULL, OPT_NAME},
+		{"writes", required_argument, NULL, OPT_WRITES},
 		RECORD_LONG_OPTION,
 		{"help", no_argument, NULL, 'h'},
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
 	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
-	struct boot b = {.o = {.memory = MEMORY_DEFAULT, .show = true}, .membership = MEMBERSHIP_INIT};
+	struct boot b = {.o = {.show = true, .control = -1}, .named = NAMED_BOOT_INIT, .membership = MEMBERSHIP_INIT};
 	struct err e = ERR_INIT;
 	enum machine_end end;
 	int code, r;
@@ -325,28 +379,30 @@ int cmd_boot(int argc, char **argv)
 		if (take_option(&b, code, optarg))
 			return EXIT_USAGE;
 	}
-	if (argc - optind != 1)
+	if (argc - optind > 1 || (argc == optind && !b.has_name))
 		return cli_usage("boot", "exactly one link is needed");
+	if (b.has_name && b.o.overlay)
+		return cli_usage("boot", "a machine with a name keeps its writes itself: --writes instead of --overlay");
+	if (b.writes && !b.has_name)
+		return cli_usage("boot", "--writes is for a machine with a --name; others have --overlay");
 	if (mirror_words(b.append, add_mirror, &b))
 		return EXIT_USAGE;
 	image_options_find_cache(&b.image);
-	b.o.link = argv[optind];
+	b.o.link = argv[optind]; /* or NULL */
 	b.o.image = b.image.o;
 	b.o.record = b.image.record;
 	if (b.detach) {
-		r = detach(&b);
+		r = background_start(&b.background);
 		if (r >= 0)
 			return r;
 	}
-	if (!*b.name)
-		name_by_link(&b);
-	b.o.name = b.name;
-	end = join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
+	end = prepare(&b, &e) < 0 || join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
 	if (end != MACHINE_CLEAN) {
-		err_add(&e, "boot of %s", b.o.link);
+		err_add(&e, "boot of %s", b.o.link ? b.o.link : b.name);
 		cli_fail(&e);
 	}
 	membership_end(&b.membership);
+	named_boot_close(&b.named);
 	free(b.background_console);
 	return statuses[end];
 }

@@ -10,18 +10,24 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int cmd_boot(int argc, char **argv);
+int cmd_console(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
+int cmd_kill(int argc, char **argv);
 int cmd_mirrors(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
+int cmd_rebase(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 

@@ -22,6 +22,12 @@ static const struct command {
 	const char *what;
 } commands[] = {
 	{"boot", cmd_boot, "start an image in a User-Mode Linux machine"},
+	{"ps", cmd_ps, "list the machines that have a name"},
+	{"console", cmd_console, "be at a running machine's console"},
+	{"stop", cmd_stop, "shut machines down"},
+	{"kill", cmd_kill, "end machines at once"},
+	{"rebase", cmd_rebase, "take a machine to another version of its image"},
+	{"rm", cmd_rm, "remove machines, with all that they wrote"},
 	{"info", cmd_info, "show what an image is"},
 	{"ls", cmd_ls, "list the images of a store"},
 	{"mount", cmd_mount, "show an image's virtual disk as a file"},

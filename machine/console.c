@@ -122,6 +122,18 @@ void console_pass_on(struct console *c)
 	memmove(c->typed, c->typed + n, c->typed_len);
 }
 
+size_t console_room(const struct console *c)
+{
+	return sizeof(c->typed) - c->typed_len;
+}
+
+void console_put(struct console *c, const char *typed, size_t len)
+{
+	memcpy(c->typed + c->typed_len, typed, len);
+	c->typed_len += len;
+	console_pass_on(c);
+}
+
 int console_type(struct console *c)
 {
 	char typed[sizeof(c->typed)];

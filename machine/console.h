@@ -46,6 +46,10 @@ bool console_listens(const struct console *c); /* is it time to read what was ty
 bool console_typed(const struct console *c);   /* is there something that the guest did not take yet? */
 void console_pass_on(struct console *c);       /* tries again */
 
+/* For what somebody else types: how much of it fits, and that it was typed. */
+size_t console_room(const struct console *c);
+void console_put(struct console *c, const char *typed, size_t len);
+
 /* Our terminal has another size: tell the guest. */
 void console_resize(struct console *c);
 

@@ -32,6 +32,7 @@
 #include "disk/raw.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
+#include "machine/control.h"
 #include "machine/cow.h"
 #include "machine/feed.h"
 #include "machine/initramfs.h"
@@ -51,6 +52,7 @@ struct machine {
 	char *dir;	/* of this run: the mount, the initramfs, the control socket */
 	struct feed feed;
 	struct console console;
+	struct control control;
 	struct watch watch;
 	pid_t guest;
 	int signals;	  /* signalfd */
@@ -106,7 +108,7 @@ static int make_dir(struct machine *m, struct err *e)
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "preload.so", "network", "guest/mconsole", "guest/pid"};
+	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "guest/mconsole", "guest/pid"};
 	static const char *const dirs[] = {"guest", "disk", "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
@@ -202,7 +204,7 @@ static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
-	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *network = NULL;
+	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *writes = NULL, *network = NULL;
 	struct uml_kernel kernel;
 	int r = uml_kernel_find(&kernel, m->o->kernel, e);
 
@@ -219,6 +221,10 @@ static int start_guest(struct machine *m, struct err *e)
 		overlay = own_name(m, m->o->overlay, "overlay", e);
 		r = overlay ? cow_check(m->o->overlay, disk, e) : -EIO;
 	}
+	if (!r && m->o->writes) {
+		writes = own_name(m, m->o->writes, "writes", e);
+		r = writes ? 0 : -EIO;
+	}
 	if (!r && m->o->network) {
 		network = file_path("%s/network", m->dir);
 		r = network ? 0 : -ENOMEM;
@@ -229,12 +235,14 @@ static int start_guest(struct machine *m, struct err *e)
 			.initrd = initrd,
 			.disk = disk,
 			.overlay = overlay,
+			.writes = writes,
 			.dir = m->dir,
 			.memory = m->o->memory,
 			.cmdline = (char *)words.data,
 			.terminal = m->console.slave,
 			.network = network,
 			.name = m->o->name,
+			.mac = m->o->mac,
 			.trusted = m->o->trusted,
 		};
 
@@ -308,6 +316,7 @@ static bool read_console(struct machine *m)
 
 	if (n > 0) {
 		watch_output(&m->watch, data, (size_t)n);
+		control_output(&m->control, data, (size_t)n);
 		if (m->guest_status < 0 && m->watch.kernel_ms)
 			uml_look(m->guest);
 	}
@@ -380,9 +389,24 @@ static void show_last(struct machine *m)
 	}
 }
 
+/* The sooner of two; negative: never. */
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static void serve_control(struct machine *m, const struct pollfd fds[2])
+{
+	char typed[CONTROL_PIECE];
+	size_t room = console_room(&m->console), n = control_work(&m->control, fds, typed, room < sizeof(typed) ? room : sizeof(typed));
+
+	if (n)
+		console_put(&m->console, typed, n);
+}
+
 static void run_loop(struct machine *m)
 {
-	struct pollfd fds[4] = {
+	struct pollfd fds[6] = {
 		{.fd = -1},
 		{.fd = m->signals, .events = POLLIN},
 		{.events = POLLIN},
@@ -390,19 +414,21 @@ static void run_loop(struct machine *m)
 	};
 
 	while (guest_runs(m)) {
-		bool shown = console_shown(&m->console);
+		bool told = console_shown(&m->console), shown = told && control_taken(&m->control);
 
 		fds[0].fd = shown ? m->console.master : -1;
 		fds[0].events = (short)(POLLIN | (console_typed(&m->console) ? POLLOUT : 0));
 		fds[2].fd = console_listens(&m->console) ? STDIN_FILENO : -1;
-		fds[3].fd = shown ? -1 : STDOUT_FILENO;
-		if (poll(fds, 4, keep_time(m)) < 0 && errno != EINTR)
+		fds[3].fd = told ? -1 : STDOUT_FILENO;
+		control_wants(&m->control, fds + 4, console_room(&m->console));
+		if (poll(fds, 6, sooner(keep_time(m), control_patience(&m->control))) < 0 && errno != EINTR)
 			break;
-		if (!shown)
+		if (!told)
 			console_show(&m->console);
+		serve_control(m, fds + 4);
 		if (shown && fds[0].revents & POLLOUT)
 			console_pass_on(&m->console);
-		if (shown && fds[0].revents & ~POLLOUT)
+		if (shown && fds[0].revents & ~POLLOUT && control_taken(&m->control))
 			read_console(m);
 		if (fds[2].revents && console_type(&m->console))
 			want_end(m);
@@ -513,6 +539,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.guest = -1,
 		.feed.pid = -1,
 		.console = {.master = -1, .slave = -1, .log = -1},
+		.control = {.listener = o->control, .client = -1},
 		.watch = {.until = o->until, .start_ms = clock_ms()},
 	};
 	struct err why = ERR_INIT;
@@ -524,6 +551,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	if (o->timeout_s)
 		m.limit_ms = m.watch.start_ms + o->timeout_s * 1000ULL;
 	end = run(&m, e);
+	control_close(&m.control);
 	console_close(&m.console);
 	write_report(&m, end);
 	feed_stop(&m.feed);

@@ -13,6 +13,7 @@ struct machine_options {
 	struct image_options image;
 	const char *kernel;	  /* NULL: found */
 	const char *overlay;	  /* NULL: writes vanish */
+	const char *writes;	  /* an ext4 file system that keeps what is written, as files; NULL; not with overlay */
 	uint64_t memory;	  /* bytes */
 	const char *append;	  /* more words for the kernel; NULL */
 	bool show;		  /* the console on our terminal */
@@ -24,6 +25,8 @@ struct machine_options {
 	bool trusted;
 	const char *network; /* path of a switch's socket (network/meeting.h); NULL: no network */
 	const char *name; /* the guest's name in that network, as name_valid() has it */
+	const char *mac;  /* its address there; NULL: any */
+	int control;	  /* a socket that listens, for those who want the console (control.h); -1: none */
 	void (*started)(void *context); /* called once when the guest runs; NULL */
 	void *context;
 };

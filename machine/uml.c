@@ -163,9 +163,13 @@ static void build_arguments(struct arguments *a, const struct uml_machine *m)
 		/* r: read-only; d: it is data, also where it looks like a copy-on-write file, which could name any file of this host. */
 		add(a, file_path("ubd0rd=%s", m->disk));
 	}
+	if (m->writes) {
+		add(a, file_path("ubd1d=%s", m->writes));
+		add(a, strdup("inetboot.writes=/dev/ubdb"));
+	}
 	if (m->network) {
 		/* A connection that is open already (transport=fd) is twice as fast, but gone for good when the guest switches vec0 off. */
-		add(a, file_path("vec0:transport=bess,dst=%s", m->network));
+		add(a, file_path("vec0:transport=bess,dst=%s%s%s", m->network, m->mac ? ",mac=" : "", m->mac ? m->mac : ""));
 		add(a, file_path("inetboot.name=%s", m->name));
 	}
 	if (m->trusted)

@@ -24,12 +24,14 @@ struct uml_machine {
 	const char *initrd;
 	const char *disk;	/* path of the virtual disk; no path here may hold white space, ',' or ':' */
 	const char *overlay;	/* path of the copy-on-write file, or NULL */
+	const char *writes;	/* path of an ext4 file system for what is written, or NULL; not with overlay */
 	const char *dir;	/* folder for the control socket: DIR/guest/mconsole */
 	uint64_t memory;	/* bytes */
 	const char *cmdline;	/* more words; "" for none */
 	int terminal;		/* becomes the console */
 	const char *network;	/* path of a switch's socket, to which vec0 connects; NULL: none */
 	const char *name;	/* the guest's host name for DHCP; with network */
+	const char *mac;	/* of vec0; NULL: any */
 	bool trusted;		/* the guest's programs may run by seccomp: faster, and for programs that we trust */
 };
 
