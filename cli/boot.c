@@ -255,6 +255,7 @@ static int into_background(struct boot *b, struct err *e)
 		return -EIO;
 	b->o.console_file = b->background_console;
 	b->o.show = false;
+	b->o.background = true;
 	b->o.started = tell_started;
 	b->o.context = b;
 	return 0;

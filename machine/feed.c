@@ -122,8 +122,8 @@ static int read_report(int fd, struct feed *f, const struct image_options *o, st
 	return r;
 }
 
-int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, uint64_t until_ms,
-	struct err *e)
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, int messages,
+	uint64_t until_ms, struct err *e)
 {
 	_cleanup_close_ int from = -1, to = -1;
 	int fds[2], r;
@@ -139,6 +139,10 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 		return err_errno(e, "cannot start the disk");
 	if (!f->pid) {
 		close(from);
+		if (messages >= 0) {
+			dup2(messages, STDOUT_FILENO); /* so that whoever reads ours to its end need not wait for it */
+			dup2(messages, STDERR_FILENO);
+		}
 		run(link, o, record, dir, to);
 	}
 	close(steal_fd(&to));

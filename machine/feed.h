@@ -20,9 +20,9 @@ struct feed {
 };
 
 /* Starts it, and waits until the disk is there (or its message why not), -ETIMEDOUT where that is not before until_ms (clock_ms(); 0: no limit). record: as in struct image_mount.
- * dir: an empty folder for the mount; it must outlive the feed. Call while the process has one thread. */
-int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, uint64_t until_ms,
-	struct err *e);
+ * dir: an empty folder for the mount; it must outlive the feed. messages: where its processes' messages go; -1: with ours. Call while the process has one thread. */
+int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, int messages,
+	uint64_t until_ms, struct err *e);
 
 /* Has it ended by itself? Then the guest's disk is gone. */
 bool feed_ended(const struct feed *f);

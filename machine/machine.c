@@ -163,7 +163,7 @@ static int start_disk(struct machine *m, char **path, struct err *e)
 		*path = own_name(m, m->o->link, "raw", e);
 		return *path ? 0 : -EIO;
 	}
-	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, m->limit_ms, e) : -ENOMEM;
+	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, m->o->background ? m->console.log : -1, m->limit_ms, e) : -ENOMEM;
 	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
 	if (!r && m->feed.file && !m->o->overlay && !m->o->record) { /* an overlay remembers the path that it was made with */
 		*path = own_name(m, m->feed.file, "raw", e);

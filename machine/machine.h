@@ -18,6 +18,7 @@ struct machine_options {
 	const char *append;	  /* more words for the kernel; NULL */
 	bool show;		  /* the console on our terminal */
 	const char *console_file; /* NULL */
+	bool background;	  /* messages of processes that outlive the start go to console_file */
 	unsigned timeout_s;	  /* from the call on, so that a server that does not answer counts; 0: none */
 	const char *until;	  /* shut down when the console shows this, shorter than WATCH_UNTIL_MAX; NULL */
 	const char *record;	  /* write a trace of what is read here: see disk/trace.h; NULL */
