@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -67,6 +68,7 @@ struct boot {
 	bool has_name; /* by --name: a machine that is kept */
 	enum writes writes;
 	struct named_boot named;
+	struct shared_feed shared;
 	struct membership membership;
 	bool detach;
 	struct background background;
@@ -282,6 +284,20 @@ static int open_named(struct boot *b, struct err *e)
 	return 0;
 }
 
+/* Machines that stay on a version of an image share it with one another. One that records wants to see all that is read. */
+static int share_disk(struct boot *b, struct err *e)
+{
+	uint64_t until = b->o.timeout_s ? clock_ms() + b->o.timeout_s * 1000ULL : 0;
+	int r;
+
+	if (!b->has_name || !b->named.settings.version || b->o.record)
+		return 0;
+	r = shared_feed_join(&b->shared, b->o.link, &b->o.image, until, e);
+	if (!r)
+		b->o.shared = &b->shared;
+	return r;
+}
+
 static int prepare(struct boot *b, struct err *e)
 {
 	int r = b->has_name ? open_named(b, e) : 0;
@@ -363,7 +379,7 @@ int cmd_boot(int argc, char **argv)
 		{0},
 	};
 	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
-	struct boot b = {.o = {.show = true, .control = -1}, .named = NAMED_BOOT_INIT, .membership = MEMBERSHIP_INIT};
+	struct boot b = {.o = {.show = true, .control = -1}, .named = NAMED_BOOT_INIT, .shared = SHARED_FEED_INIT, .membership = MEMBERSHIP_INIT};
 	struct err e = ERR_INIT;
 	enum machine_end end;
 	int code, r;
@@ -397,12 +413,13 @@ int cmd_boot(int argc, char **argv)
 		if (r >= 0)
 			return r;
 	}
-	end = prepare(&b, &e) < 0 || join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
+	end = prepare(&b, &e) < 0 || share_disk(&b, &e) < 0 || join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
 	if (end != MACHINE_CLEAN) {
 		err_add(&e, "boot of %s", b.o.link ? b.o.link : b.name);
 		cli_fail(&e);
 	}
 	membership_end(&b.membership);
+	shared_feed_leave(&b.shared);
 	named_boot_close(&b.named);
 	free(b.background_console);
 	return statuses[end];

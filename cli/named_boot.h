@@ -4,6 +4,7 @@
 
 #include "machine/machine.h"
 #include "machine/named.h"
+#include "machine/shared_feed.h"
 
 struct named_boot {
 	struct named named;

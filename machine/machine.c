@@ -38,6 +38,7 @@
 #include "machine/initramfs.h"
 #include "machine/mconsole.h"
 #include "machine/namespaces.h"
+#include "machine/shared_feed.h"
 #include "machine/uml.h"
 #include "machine/watch.h"
 
@@ -154,11 +155,27 @@ static char *own_name(struct machine *m, const char *path, const char *name, str
 	return NULL;
 }
 
+/* Its strings become ours, as if the feed was. */
+static int take_shared(struct machine *m, char **path, struct err *e)
+{
+	const struct shared_feed *f = m->o->shared;
+
+	m->feed.disk = file_path("/proc/self/fd/%d", f->disk);
+	m->feed.status = file_path("/proc/self/fd/%d", f->status);
+	m->feed.cmdline = f->cmdline ? strdup(f->cmdline) : NULL;
+	if (!m->feed.disk || !m->feed.status || (f->cmdline && !m->feed.cmdline))
+		return err_set(e, -ENOMEM, "no memory");
+	*path = f->file && !m->o->overlay ? own_name(m, f->file, "raw", e) : strdup(UML_DISK_PATH);
+	return *path ? 0 : -EIO;
+}
+
 static int start_disk(struct machine *m, char **path, struct err *e)
 {
 	_cleanup_free_ char *mount_point = file_path("%s/disk", m->dir);
 	int r;
 
+	if (m->o->shared)
+		return take_shared(m, path, e);
 	if (is_raw_file(m->o->link)) {
 		*path = own_name(m, m->o->link, "raw", e);
 		return *path ? 0 : -EIO;
@@ -219,7 +236,7 @@ static int start_guest(struct machine *m, struct err *e)
 		r = build_cmdline(m, &words, e);
 	if (!r && m->o->overlay) {
 		overlay = own_name(m, m->o->overlay, "overlay", e);
-		r = overlay ? cow_check(m->o->overlay, disk, e) : -EIO;
+		r = overlay ? cow_check(m->o->overlay, m->o->shared ? m->feed.disk : disk, e) : -EIO;
 	}
 	if (!r && m->o->writes) {
 		writes = own_name(m, m->o->writes, "writes", e);
@@ -234,6 +251,7 @@ static int start_guest(struct machine *m, struct err *e)
 			.kernel = &kernel,
 			.initrd = initrd,
 			.disk = disk,
+			.disk_fd = m->o->shared ? m->o->shared->disk : -1,
 			.overlay = overlay,
 			.writes = writes,
 			.dir = m->dir,
@@ -296,14 +314,18 @@ static void read_signals(struct machine *m)
 	}
 }
 
+static void lose_disk(struct machine *m)
+{
+	log_error("the process that gives the guest its disk has ended: ending the guest");
+	m->disk_gone = true;
+	kill_guest(m);
+}
+
 /* Who of them has ended? Also before the first signal is waited for: one may have come before they were taken. */
 static bool guest_runs(struct machine *m)
 {
-	if (!m->disk_gone && feed_ended(&m->feed)) {
-		log_error("the process that gives the guest its disk has ended: ending the guest");
-		m->disk_gone = true;
-		kill_guest(m);
-	}
+	if (!m->disk_gone && feed_ended(&m->feed))
+		lose_disk(m);
 	m->guest_status = uml_wait(m->guest);
 	return m->guest_status == -EAGAIN;
 }
@@ -406,11 +428,12 @@ static void serve_control(struct machine *m, const struct pollfd fds[2])
 
 static void run_loop(struct machine *m)
 {
-	struct pollfd fds[6] = {
+	struct pollfd fds[7] = {
 		{.fd = -1},
 		{.fd = m->signals, .events = POLLIN},
 		{.events = POLLIN},
 		{.events = POLLOUT},
+		[6] = {.fd = m->o->shared ? m->o->shared->connection : -1, .events = POLLIN},
 	};
 
 	while (guest_runs(m)) {
@@ -421,7 +444,7 @@ static void run_loop(struct machine *m)
 		fds[2].fd = console_listens(&m->console) ? STDIN_FILENO : -1;
 		fds[3].fd = told ? -1 : STDOUT_FILENO;
 		control_wants(&m->control, fds + 4, console_room(&m->console));
-		if (poll(fds, 6, sooner(keep_time(m), control_patience(&m->control))) < 0 && errno != EINTR)
+		if (poll(fds, 7, sooner(keep_time(m), control_patience(&m->control))) < 0 && errno != EINTR)
 			break;
 		if (!told)
 			console_show(&m->console);
@@ -432,6 +455,10 @@ static void run_loop(struct machine *m)
 			read_console(m);
 		if (fds[2].revents && console_type(&m->console))
 			want_end(m);
+		if (fds[6].revents && shared_feed_listen(m->o->shared) < 0) {
+			fds[6].fd = -1;
+			lose_disk(m);
+		}
 		read_signals(m);
 	}
 	show_last(m);

@@ -20,6 +20,7 @@
 
 #define MODULES_DIR "/usr/lib/uml/modules"
 #define ORPHANS_MAX 100000 /* a guest's programs are processes here */
+#define UML_DISK_FD 3	   /* as UML_DISK_PATH says */
 #define ARGUMENTS_MAX 128 /* of a guest's kernel; a longer command line is refused */
 
 static char *find_in_path(const char *name)
@@ -231,13 +232,17 @@ __attribute__((noreturn)) static void exec_guest(pid_t number, char **argv, char
 	_exit(127);
 }
 
-/* The guest gets its console and no other file of ours, or of whoever started us. */
-static void keep_only_terminal(int terminal)
+/* The guest gets its console, a disk that is a descriptor, and no other file of ours, or of whoever started us. */
+static void keep_only_its_own(int terminal, int disk)
 {
 	dup2(terminal, STDIN_FILENO);
 	dup2(terminal, STDOUT_FILENO);
 	dup2(terminal, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	if (disk >= 0 && disk != UML_DISK_FD)
+		dup2(disk, UML_DISK_FD);
+	else if (disk >= 0)
+		fcntl(disk, F_SETFD, 0);
+	close_range(UML_DISK_FD + (disk >= 0), ~0U, 0);
 }
 
 /* The first process of the guest's namespace: when it ends, by itself or killed, the kernel ends all others in there, also those that a
@@ -261,7 +266,7 @@ __attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pi
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-guest");
-	keep_only_terminal(m->terminal);
+	keep_only_its_own(m->terminal, m->disk_fd);
 	guest = fork();
 	if (!guest)
 		exec_guest(number, argv, env);

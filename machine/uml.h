@@ -19,10 +19,13 @@ struct uml_kernel {
 int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e);
 void uml_kernel_free(struct uml_kernel *k);
 
+#define UML_DISK_PATH "/proc/self/fd/3"
+
 struct uml_machine {
 	const struct uml_kernel *kernel;
 	const char *initrd;
 	const char *disk;	/* path of the virtual disk; no path here may hold white space, ',' or ':' */
+	int disk_fd;		/* a descriptor that the guest gets as UML_DISK_PATH; -1: none */
 	const char *overlay;	/* path of the copy-on-write file, or NULL */
 	const char *writes;	/* path of an ext4 file system for what is written, or NULL; not with overlay */
 	const char *dir;	/* folder for the control socket: DIR/guest/mconsole */

@@ -1,5 +1,5 @@
 """Machines with names, as an ordinary user: started in the background, visited, stopped, started again without their link; what they write is kept,
-and freed space given back; they stay on their version of the image until they are moved; those that run are not started twice, nor removed."""
+and freed space given back; those of one version share its disk; they stay on their version of the image until they are moved; those that run are not started twice, nor removed."""
 from bootlib import *
 
 setup()
@@ -107,7 +107,17 @@ for m in a, b:
     m.login()
 check("kept" in a.command("cat /root/file") and "second" in a.command("cat /etc/news"), "moved, it has not both")
 check("blocks" in b.command("cat /root/file"), "what was written is gone after a kill")
-inetboot("kill", "alice", "bob")
+
+# Both read the same file. When nobody shows it any more they end, and start again as they were.
+supervisor, worker = feed()
+for pid in supervisor, worker:
+    os.kill(pid, signal.SIGKILL)
+wait_for(lambda: not machine("alice")["pid"] and not machine("bob")["pid"], "the end of both machines without their disk")
+start("alice")
+a = Visit("alice")
+a.login()
+check("kept" in a.command("cat /root/file"), "what was written is gone")
+inetboot("kill", "alice")
 check("--yes" in inetboot("rm", "bob", status=1), "removed without a question")
 inetboot("rm", "--yes", "alice", "bob")
 check(json.loads(inetboot("ps", "--json")) == [], "something is left")
