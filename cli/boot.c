@@ -1,13 +1,10 @@
 /* inetboot boot: an image in a machine, in this terminal or in the background. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -19,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/named_boot.h"
+#include "cli/start_switch.h"
 #include "format/mirror_words.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
@@ -312,32 +310,6 @@ static int prepare(struct boot *b, struct err *e)
 	return r;
 }
 
-/* For meeting_join(): a switch of our own kind, which ends after its last guest. It is silent: our messages' reader may be gone before it. */
-static int start_switch(const char *network, struct err *e)
-{
-	char *argv[] = {"inetboot", "--quiet", "switch", "--network", (char *)network, "--on-demand", "--detach", NULL};
-	int status;
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0)
-		return err_errno(e, "cannot start the network's switch");
-	if (!pid) {
-		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-		execv("/proc/self/exe", argv);
-		_exit(EXIT_FAILED);
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return err_errno(e, "cannot start the network's switch");
-	return status ? err_set(e, -EIO, "the network's switch does not start") : 0;
-}
-
 /* Without a word about networks a guest without one is better than none. */
 static int join_network(struct boot *b, struct err *e)
 {
@@ -346,7 +318,7 @@ static int join_network(struct boot *b, struct err *e)
 
 	if (b->network && !strcmp(b->network, "none"))
 		return 0;
-	r = meeting_join(&b->membership, b->network ? b->network : NETWORK_DEFAULT, start_switch, b->network ? e : &why);
+	r = meeting_join(&b->membership, b->network ? b->network : NETWORK_DEFAULT, cli_start_switch, b->network ? e : &why);
 	if (!r)
 		b->o.network = b->membership.socket;
 	else if (!b->network)

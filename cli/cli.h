@@ -13,6 +13,7 @@ int cmd_boot(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_join(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_kill(int argc, char **argv);

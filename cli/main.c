@@ -41,6 +41,7 @@ static const struct command {
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},
 	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
 	{"switch", cmd_switch, "be the Ethernet switch of a network of machines"},
+	{"join", cmd_join, "run a program, such as qemu, as a guest of a network of machines"},
 	{"gc", cmd_gc, "remove blocks from a store that no image needs"},
 };
 
