@@ -41,6 +41,7 @@ struct sandbox_rules { /* initialise with {0} */
 	size_t path_count;
 	bool network; /* may make sockets at all */
 	bool any_port; /* with network: TCP connections to all ports, and ICMP echo: what a gateway for others needs */
+	bool unix_sockets; /* may connect to Unix sockets, which Landlock does not tell apart */
 	bool serve;   /* may take connections at sockets that listen already */
 	uint16_t ports[SANDBOX_PORTS_MAX]; /* to which TCP connections may be made */
 	size_t port_count;

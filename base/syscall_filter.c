@@ -194,6 +194,8 @@ static void fill(struct filter *f, const struct sandbox_rules *rules)
 	}
 	allow_sending(f);
 	allow_descriptors(f);
+	if (rules->unix_sockets)
+		allow_where(f, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX), SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_STREAM));
 	if (rules->network)
 		allow_sockets(f);
 	if (rules->network && rules->any_port)

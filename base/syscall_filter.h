@@ -11,7 +11,7 @@
 
 #include "base/sandbox.h"
 
-/* For all threads of the process; no_new_privs must be set. Of the rules it looks at network, any_port and serve. 0 or -errno: -EINVAL or
+/* For all threads of the process; no_new_privs must be set. Of the rules it looks at network, any_port, unix_sockets and serve. 0 or -errno: -EINVAL or
  * -ENOSYS where the kernel has no seccomp filters. */
 int syscall_filter_enter(const struct sandbox_rules *rules);
 

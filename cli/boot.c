@@ -1,4 +1,5 @@
 /* inetboot boot: an image in a machine, in this terminal or in the background. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "cli/named_boot.h"
 #include "cli/start_switch.h"
 #include "format/mirror_words.h"
+#include "machine/display.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
 #include "network/meeting.h"
@@ -25,6 +27,8 @@
 
 #define MEMORY_DEFAULT (512ULL << 20)
 #define MEMORY_LEAST (64ULL << 20)
+#define SCREEN_LEAST 64 /* pixels */
+#define SCREEN_MOST 16384
 
 static const char help[] =
 	"Usage: inetboot boot [OPTIONS] LINK\n"
@@ -42,6 +46,11 @@ static const char help[] =
 	"                       (without this option: by the image's name)\n"
 	"  --writes HOW         how a machine with a name keeps what it writes: files (default; any image, and `inetboot rebase` takes\n"
 	"                       it to another version), blocks (ext4 only; `inetboot commit` publishes it), none (it is lost)\n"
+	"  --gui                show its X session in a window of this X display; closing the window shuts it down\n"
+	"  --display PROGRAM    the window's: xephyr or xnest (default: whichever is here)\n"
+	"  --vnc [HOST:]PORT    show it to VNC viewers, by a password that is printed\n"
+	"  --web [HOST:]PORT    show it in a browser, at an address that is printed\n"
+	"  --size WxH           the screen's size (default: 1024x768)\n"
 	"  --console WHERE      terminal (default), none, or a file's path\n"
 	"  --detach             run in the background; prints the process number and where the console goes\n"
 	"  --timeout S          end the guest after S seconds (for the network: --net-timeout)\n"
@@ -67,6 +76,8 @@ struct boot {
 	enum writes writes;
 	struct named_boot named;
 	struct shared_feed shared;
+	struct display_options display;
+	char display_host[16];
 	struct membership membership;
 	bool detach;
 	struct background background;
@@ -151,6 +162,43 @@ static void name_by_link(struct boot *b)
 		strcpy(b->name, "guest");
 }
 
+static int set_display(struct boot *b, const char *program)
+{
+	enum display_kind kind = !program ? DISPLAY_WINDOW : !strcmp(program, "xephyr") ? DISPLAY_XEPHYR : !strcmp(program, "xnest") ? DISPLAY_XNEST : DISPLAY_NONE;
+
+	if (!kind)
+		return cli_usage("boot", "--display takes xephyr or xnest, not '%s'", program);
+	if (program || !b->display.kind)
+		b->display.kind = kind;
+	return 0;
+}
+
+/* [HOST:]PORT, on this machine alone where no host is said. */
+static int set_address(struct boot *b, enum display_kind kind, const char *option, const char *value)
+{
+	const char *colon = strrchr(value, ':');
+	struct in_addr in;
+	uint64_t port;
+
+	snprintf(b->display_host, sizeof(b->display_host), "%.*s", colon ? (int)(colon - value) : 9, colon ? value : "127.0.0.1");
+	if (text_to_u64(colon ? colon + 1 : value, &port) < 0 || !port || port > UINT16_MAX || inet_pton(AF_INET, b->display_host, &in) != 1)
+		return cli_usage("boot", "--%s takes a port, or an IPv4 address and a port like 127.0.0.1:5901, not '%s'", option, value);
+	b->display.kind = kind;
+	b->display.address = b->display_host;
+	b->display.port = (uint16_t)port;
+	return 0;
+}
+
+static int set_size(struct boot *b, const char *value)
+{
+	char end;
+
+	if (sscanf(value, "%5ux%5u%c", &b->display.width, &b->display.height, &end) != 2 || b->display.width < SCREEN_LEAST ||
+		b->display.height < SCREEN_LEAST || b->display.width > SCREEN_MOST || b->display.height > SCREEN_MOST)
+		return cli_usage("boot", "--size takes a size like 1024x768, from %d to %d each, not '%s'", SCREEN_LEAST, SCREEN_MOST, value);
+	return 0;
+}
+
 enum boot_option_code {
 	OPT_ENGINE = OPT_COMMAND,
 	OPT_MEMORY,
@@ -168,6 +216,11 @@ enum boot_option_code {
 	OPT_NETWORK,
 	OPT_NAME,
 	OPT_WRITES,
+	OPT_GUI,
+	OPT_DISPLAY,
+	OPT_VNC,
+	OPT_WEB,
+	OPT_SIZE,
 };
 
 static int take_option(struct boot *b, int code, const char *value)
@@ -212,6 +265,16 @@ static int take_option(struct boot *b, int code, const char *value)
 		return set_name(b, value);
 	case OPT_WRITES:
 		return set_writes(b, value);
+	case OPT_GUI:
+		return set_display(b, NULL);
+	case OPT_DISPLAY:
+		return set_display(b, value);
+	case OPT_VNC:
+		return set_address(b, DISPLAY_VNC, "vnc", value);
+	case OPT_WEB:
+		return set_address(b, DISPLAY_WEB, "web", value);
+	case OPT_SIZE:
+		return set_size(b, value);
 	case OPT_TRUST:
 		b->o.trusted = true;
 		return 0;
@@ -307,6 +370,11 @@ static int prepare(struct boot *b, struct err *e)
 	if (!r && !*b->name)
 		name_by_link(b);
 	b->o.name = b->name;
+	if (!r && b->display.kind) {
+		b->display.title = b->name;
+		b->o.display = &b->display;
+		r = display_check(&b->display, e);
+	}
 	return r;
 }
 
@@ -345,13 +413,18 @@ int cmd_boot(int argc, char **argv)
 		{"network", required_argument, NULL, OPT_NETWORK},
 		{"name", required_argument, NULL, OPT_NAME},
 		{"writes", required_argument, NULL, OPT_WRITES},
+		{"gui", no_argument, NULL, OPT_GUI},
+		{"display", required_argument, NULL, OPT_DISPLAY},
+		{"vnc", required_argument, NULL, OPT_VNC},
+		{"web", required_argument, NULL, OPT_WEB},
+		{"size", required_argument, NULL, OPT_SIZE},
 		RECORD_LONG_OPTION,
 		{"help", no_argument, NULL, 'h'},
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
 	static const int statuses[] = {EXIT_OK, EXIT_FAILED, EXIT_PANIC, EXIT_TIMEOUT, EXIT_KILLED};
-	struct boot b = {.o = {.show = true, .control = -1}, .named = NAMED_BOOT_INIT, .shared = SHARED_FEED_INIT, .membership = MEMBERSHIP_INIT};
+	struct boot b = {.o = {.show = true, .control = -1}, .named = NAMED_BOOT_INIT, .shared = SHARED_FEED_INIT, .display = {.width = 1024, .height = 768}, .membership = MEMBERSHIP_INIT};
 	struct err e = ERR_INIT;
 	enum machine_end end;
 	int code, r;

@@ -64,13 +64,22 @@ static int add_modules(struct buf *out, const char *modules, struct err *e)
 	return r < 0 ? r : cpio_end(out);
 }
 
-int initramfs_write(const char *path, const char *modules, struct err *e)
+static int add_authority(struct buf *out, const struct buf *authority)
+{
+	int r = cpio_add(out, INITRAMFS_AUTHORITY, S_IFREG | 0600, authority->data, authority->len);
+
+	return r < 0 ? r : cpio_end(out);
+}
+
+int initramfs_write(const char *path, const char *modules, const struct buf *authority, struct err *e)
 {
 	_cleanup_buf_ struct buf all = BUF_INIT(INITRAMFS_MAX);
 	int r = load_resource("initramfs.cpio.gz", &all, e);
 
 	if (!r && modules)
 		r = add_modules(&all, modules, e);
+	if (!r && authority)
+		r = add_authority(&all, authority);
 	if (r < 0)
 		return err_add(e, "cannot make the guest's initramfs");
 	return file_save(AT_FDCWD, path, all.data, all.len, FILE_PRIVATE, e);

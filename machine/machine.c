@@ -34,6 +34,8 @@
 #include "machine/console.h"
 #include "machine/control.h"
 #include "machine/cow.h"
+#include "machine/display.h"
+#include "machine/display_link.h"
 #include "machine/feed.h"
 #include "machine/initramfs.h"
 #include "machine/mconsole.h"
@@ -54,6 +56,8 @@ struct machine {
 	struct feed feed;
 	struct console console;
 	struct control control;
+	struct display display;
+	pid_t display_link; /* -1: none */
 	struct watch watch;
 	pid_t guest;
 	int signals;	  /* signalfd */
@@ -109,8 +113,9 @@ static int make_dir(struct machine *m, struct err *e)
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "guest/mconsole", "guest/pid"};
-	static const char *const dirs[] = {"guest", "disk", "."};
+	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "display", DISPLAY_FILES, "guest/mconsole",
+		"guest/pid"};
+	static const char *const dirs[] = {"guest", "disk", "link", DISPLAY_WEB_DIR, "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
 		_cleanup_free_ char *path = file_path("%s/%s", m->dir, files[i]);
@@ -218,10 +223,25 @@ static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
 	return r < 0 ? err_set(e, r, "the kernel's command line is too long") : 0;
 }
 
+static int start_display(struct machine *m, struct buf *authority, struct err *e)
+{
+	int r = display_start(&m->display, m->o->display, m->dir, e);
+
+	if (r < 0)
+		return r;
+	if (m->display.where)
+		log_info("the screen: %s", m->display.where);
+	m->display_link = display_link_start(m->dir, m->display.number, m->isolated, e);
+	if (m->display_link < 0)
+		return -EIO;
+	return display_authority(&m->display, authority) < 0 ? err_set(e, -ENOMEM, "no memory") : 0;
+}
+
 static int start_guest(struct machine *m, struct err *e)
 {
+	_cleanup_buf_ struct buf authority = BUF_INIT(4096);
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
-	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *writes = NULL, *network = NULL;
+	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *writes = NULL, *network = NULL, *display = NULL;
 	struct uml_kernel kernel;
 	int r = uml_kernel_find(&kernel, m->o->kernel, e);
 
@@ -231,7 +251,9 @@ static int start_guest(struct machine *m, struct err *e)
 	if (!r)
 		r = rename_preload(m, &kernel, e);
 	if (!r)
-		r = initramfs_write(initrd, kernel.modules, e);
+		r = m->o->display ? start_display(m, &authority, e) : 0;
+	if (!r)
+		r = initramfs_write(initrd, kernel.modules, m->o->display ? &authority : NULL, e);
 	if (!r)
 		r = build_cmdline(m, &words, e);
 	if (!r && m->o->overlay) {
@@ -245,6 +267,10 @@ static int start_guest(struct machine *m, struct err *e)
 	if (!r && m->o->network) {
 		network = file_path("%s/network", m->dir);
 		r = network ? 0 : -ENOMEM;
+	}
+	if (!r && m->o->display) {
+		display = file_path("%s/display", m->dir);
+		r = display ? 0 : -ENOMEM;
 	}
 	if (!r) {
 		struct uml_machine guest = {
@@ -261,6 +287,7 @@ static int start_guest(struct machine *m, struct err *e)
 			.network = network,
 			.name = m->o->name,
 			.mac = m->o->mac,
+			.display = display,
 			.trusted = m->o->trusted,
 		};
 
@@ -299,6 +326,15 @@ static void want_end(struct machine *m)
 		return;
 	}
 	log_info("shutting the guest down; once more ends it at once");
+	ask_to_end(m);
+}
+
+/* Its window was closed, or it ended by itself. */
+static void lose_display(struct machine *m)
+{
+	if (m->ending_ms)
+		return;
+	log_info("the screen was closed: shutting the guest down");
 	ask_to_end(m);
 }
 
@@ -428,12 +464,14 @@ static void serve_control(struct machine *m, const struct pollfd fds[2])
 
 static void run_loop(struct machine *m)
 {
-	struct pollfd fds[7] = {
+	struct pollfd fds[9] = {
 		{.fd = -1},
 		{.fd = m->signals, .events = POLLIN},
 		{.events = POLLIN},
 		{.events = POLLOUT},
 		[6] = {.fd = m->o->shared ? m->o->shared->connection : -1, .events = POLLIN},
+		[7] = {.fd = m->display.ended, .events = POLLIN},
+		[8] = {.fd = m->display.web_ended, .events = POLLIN},
 	};
 
 	while (guest_runs(m)) {
@@ -444,7 +482,7 @@ static void run_loop(struct machine *m)
 		fds[2].fd = console_listens(&m->console) ? STDIN_FILENO : -1;
 		fds[3].fd = told ? -1 : STDOUT_FILENO;
 		control_wants(&m->control, fds + 4, console_room(&m->console));
-		if (poll(fds, 7, sooner(keep_time(m), control_patience(&m->control))) < 0 && errno != EINTR)
+		if (poll(fds, 9, sooner(keep_time(m), control_patience(&m->control))) < 0 && errno != EINTR)
 			break;
 		if (!told)
 			console_show(&m->console);
@@ -458,6 +496,10 @@ static void run_loop(struct machine *m)
 		if (fds[6].revents && shared_feed_listen(m->o->shared) < 0) {
 			fds[6].fd = -1;
 			lose_disk(m);
+		}
+		if (fds[7].revents || fds[8].revents) {
+			fds[7].fd = fds[8].fd = -1;
+			lose_display(m);
 		}
 		read_signals(m);
 	}
@@ -567,6 +609,8 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.feed.pid = -1,
 		.console = {.master = -1, .slave = -1, .log = -1},
 		.control = {.listener = o->control, .client = -1},
+		.display = DISPLAY_INIT,
+		.display_link = -1,
 		.watch = {.until = o->until, .start_ms = clock_ms()},
 	};
 	struct err why = ERR_INIT;
@@ -581,8 +625,9 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	control_close(&m.control);
 	console_close(&m.console);
 	write_report(&m, end);
+	display_stop(&m.display);
 	feed_stop(&m.feed);
-	uml_end_orphans();
+	uml_end_orphans(); /* the display's link among them */
 	if (m.signals >= 0)
 		close(m.signals);
 	json_decref(m.disk_status);

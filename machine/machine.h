@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "disk/image.h"
 
+struct display_options;
 struct shared_feed;
 
 struct machine_options {
@@ -30,6 +31,7 @@ struct machine_options {
 	const char *network; /* path of a switch's socket (network/meeting.h); NULL: no network */
 	const char *name; /* the guest's name in that network, as name_valid() has it */
 	const char *mac;  /* its address there; NULL: any */
+	const struct display_options *display; /* its X session is shown there (display.h), and its end is the machine's; NULL: none is started */
 	int control;	  /* a socket that listens, for those who want the console (control.h); -1: none */
 	void (*started)(void *context); /* called once when the guest runs; NULL */
 	void *context;

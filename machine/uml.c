@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "machine/display_link.h"
 #include "machine/resources.h"
 
 #define MODULES_DIR "/usr/lib/uml/modules"
@@ -172,6 +173,11 @@ static void build_arguments(struct arguments *a, const struct uml_machine *m)
 		/* A connection that is open already (transport=fd) is twice as fast, but gone for good when the guest switches vec0 off. */
 		add(a, file_path("vec0:transport=bess,dst=%s%s%s", m->network, m->mac ? ",mac=" : "", m->mac ? m->mac : ""));
 		add(a, file_path("inetboot.name=%s", m->name));
+	}
+	if (m->display) {
+		add(a, file_path("vec1:transport=bess,dst=%s", m->display));
+		add(a, strdup("inetboot.display=" DISPLAY_LINK_GUEST "," DISPLAY_LINK_HOST ":0"));
+		add(a, strdup("systemd.mask=display-manager.service")); /* there is no screen for it */
 	}
 	if (m->trusted)
 		add(a, strdup("seccomp=on"));

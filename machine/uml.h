@@ -35,6 +35,7 @@ struct uml_machine {
 	const char *network;	/* path of a switch's socket, to which vec0 connects; NULL: none */
 	const char *name;	/* the guest's host name for DHCP; with network */
 	const char *mac;	/* of vec0; NULL: any */
+	const char *display;	/* path of a socket, to which vec1 connects, the way to its display; NULL: none */
 	bool trusted;		/* the guest's programs may run by seccomp: faster, and for programs that we trust */
 };
 

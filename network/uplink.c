@@ -99,6 +99,12 @@ static struct in_addr in_addr(uint32_t address)
 int uplink_open(
 	struct uplink **out, bool isolated, uplink_output output, void *context, struct err *e)
 {
+	return uplink_open_at(out, NET_ADDRESS, isolated, output, context, e);
+}
+
+int uplink_open_at(struct uplink **out, uint32_t network, bool isolated, uplink_output output,
+	void *context, struct err *e)
+{
 	/* The prefix is of the kind that all choose last: a host without IPv6 itself would only
 	 * cost its guests time. */
 	static const struct in6_addr prefix = {.s6_addr = {0xfe, 0xc0}},
@@ -108,11 +114,11 @@ int uplink_open(
 		.version = 4,
 		.restricted = isolated,
 		.in_enabled = true,
-		.vnetwork = in_addr(NET_ADDRESS),
+		.vnetwork = in_addr(network),
 		.vnetmask = in_addr(NET_MASK),
-		.vhost = in_addr(NET_GATEWAY),
-		.vdhcp_start = in_addr(NET_GUEST_FIRST),
-		.vnameserver = in_addr(NET_RESOLVER),
+		.vhost = in_addr(network + NET_GATEWAY - NET_ADDRESS),
+		.vdhcp_start = in_addr(network + NET_GUEST_FIRST - NET_ADDRESS),
+		.vnameserver = in_addr(network + NET_RESOLVER - NET_ADDRESS),
 		.in6_enabled = !isolated,
 		.vprefix_addr6 = prefix,
 		.vprefix_len = 64,
@@ -150,6 +156,15 @@ int uplink_forward(struct uplink *u, const struct forward *f, struct err *e)
 		    f->guest_port))
 		return 0;
 	return err_errno(e, "cannot listen on port %u of this host", f->host_port);
+}
+
+int uplink_unix(struct uplink *u, const char *path, uint32_t address, uint16_t port, struct err *e)
+{
+	struct in_addr at = in_addr(address);
+
+	if (!slirp_add_unix(u->slirp, path, &at, port))
+		return 0;
+	return err_set(e, -EINVAL, "libslirp does not lead guests to %s", path);
 }
 
 void uplink_input(struct uplink *u, const uint8_t *frame, size_t len)

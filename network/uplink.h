@@ -19,6 +19,9 @@ typedef void (*uplink_output)(void *context, const uint8_t *frame, size_t len);
 /* isolated: guests get nowhere through it; connections to them do work. */
 int uplink_open(
 	struct uplink **u, bool isolated, uplink_output output, void *context, struct err *e);
+/* The same in the network with that address, of 256; the way out has .2, the resolver .3. */
+int uplink_open_at(struct uplink **u, uint32_t network, bool isolated, uplink_output output,
+	void *context, struct err *e);
 void uplink_close(struct uplink *u);
 
 struct forward {
@@ -29,6 +32,10 @@ struct forward {
 
 /* Listens for guests at the host's port. To be called before the process confines itself. */
 int uplink_forward(struct uplink *u, const struct forward *f, struct err *e);
+
+/* What guests send to that address and TCP port goes to the Unix socket at path, also where they are
+ * isolated. */
+int uplink_unix(struct uplink *u, const char *path, uint32_t address, uint16_t port, struct err *e);
 
 /* A valid frame from a guest. */
 void uplink_input(struct uplink *u, const uint8_t *frame, size_t len);

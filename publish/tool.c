@@ -50,13 +50,23 @@ static void child_environment(const struct tool *t)
 		putenv((char *)t->env[i]);
 }
 
+/* What the child reads. */
+static int open_input(const char *text)
+{
+	int fd = text ? memfd_create("input", MFD_CLOEXEC) : open("/dev/null", O_RDONLY);
+
+	if (fd >= 0 && text && file_pwrite(fd, text, strlen(text), 0) < 0)
+		return -1;
+	return fd;
+}
+
 _Noreturn static void run_child(const struct tool *t, pid_t parent, int out, int errors)
 {
-	int null = open("/dev/null", O_RDONLY);
+	int in = open_input(t->input);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0); /* with all that it starts */
-	if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
+	if (getppid() != parent || in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
 		dup2(errors, 2) < 0)
 		_exit(126);
 	signal(SIGPIPE, SIG_DFL);

@@ -16,6 +16,7 @@ struct tool {
 	const char *argv[TOOL_ARGS_MAX]; /* NULL-terminated; argv[0] is looked for in PATH and in
 					    the sbin folders */
 	const char *env[4];              /* "NAME=value", NULL-terminated; added to ours */
+	const char *input;               /* what it reads, a text; NULL: nothing */
 	struct buf *output;              /* what it prints is appended here; NULL: dropped */
 };
 
