@@ -11,7 +11,9 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -294,17 +296,18 @@ static int wait_for_web(const struct display *d, const struct display_options *o
 	return err_set(e, -EIO, "websockify does not start: is port %u of %s in use?", o->port, o->address);
 }
 
-/* Who does not know the name of the server's socket, which is the token, gets nowhere. */
+/* Who does not know the name of the link to the server's socket, which is the token, gets nowhere. All may see the programs' arguments. */
 static int start_web(struct display *d, const struct display_options *o, const char *dir, const char *size, struct err *e)
 {
-	_cleanup_free_ char *folder = file_path("%s/" DISPLAY_WEB_DIR, dir), *socket = NULL, *listen = file_path("%s:%u", o->address, o->port);
+	_cleanup_free_ char *folder = file_path("%s/" DISPLAY_WEB_DIR, dir), *socket = file_path("%s/screen", dir), *link = NULL;
+	_cleanup_free_ char *listen = file_path("%s:%u", o->address, o->port);
 	uint8_t random[TOKEN_BYTES];
 	char token[2 * TOKEN_BYTES + 1];
 	int r = random_bytes(random, sizeof(random), e);
 
 	hex_encode(token, random, sizeof(random));
-	socket = folder ? file_path("%s/%s", folder, token) : NULL;
-	if (r < 0 || !socket || !listen || mkdir(folder, 0700) < 0)
+	link = folder ? file_path("%s/%s", folder, token) : NULL;
+	if (r < 0 || !socket || !listen || !link || mkdir(folder, 0700) < 0 || symlink("../screen", link) < 0)
 		return r < 0 ? r : err_errno(e, "cannot make a folder for the screen");
 	{
 		/* Only this user reaches the socket. */
@@ -326,6 +329,7 @@ static int start_web(struct display *d, const struct display_options *o, const c
 	}
 	if (d->web_ended < 0)
 		return err_errno(e, "cannot start websockify");
+	d->token = steal_ptr(link);
 	d->where = file_path("http://%s:%u/vnc.html?autoconnect=1&resize=scale&path=websockify%%3Ftoken%%3D%s", o->address, o->port, token);
 	return d->where ? wait_for_web(d, o, dir, e) : -ENOMEM;
 }
@@ -365,10 +369,28 @@ static void stop(pid_t *pid, int *ended)
 	*ended = -1;
 }
 
+/* A server that lost its window, or was killed, leaves its socket. Another one may have taken the number: that listens. */
+static void remove_socket(unsigned number)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/tmp/.X11-unix/X%u", number);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == ECONNREFUSED)
+		unlink(a.sun_path);
+}
+
 void display_stop(struct display *d)
 {
+	bool started = d->server > 0;
+
 	stop(&d->web, &d->web_ended);
 	stop(&d->server, &d->ended);
+	if (started)
+		remove_socket(d->number);
+	if (d->token)
+		unlink(d->token);
+	free(d->token);
 	free(d->where);
 	*d = (struct display)DISPLAY_INIT;
 }

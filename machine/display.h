@@ -31,6 +31,7 @@ struct display {
 	int web_ended;
 	unsigned number; /* its socket is /tmp/.X11-unix/XNUMBER */
 	uint8_t cookie[DISPLAY_COOKIE];
+	char *token; /* path of the link in DISPLAY_WEB_DIR; owned */
 	char *where; /* what a person opens to see it, with its password or token; NULL for a window; owned */
 };
 
@@ -48,7 +49,7 @@ int display_authority(const struct display *d, struct buf *out);
 
 void display_stop(struct display *d);
 
-#define DISPLAY_FILES "Xauthority", "Xlog", "vncpassword"
+#define DISPLAY_FILES "Xauthority", "Xlog", "vncpassword", "screen"
 #define DISPLAY_WEB_DIR "web"
 
 #endif
