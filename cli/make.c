@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/recipe.h"
+#include "format/link.h"
 #include "publish/publish.h"
 
 static const char help[] =
@@ -218,6 +219,10 @@ static int check_target(const struct making *m, struct err *e)
 {
 	struct stat st;
 
+	if (m->store && !link_name_valid(m->name))
+		return err_set(e, -EINVAL,
+			"'%s' is no name of an image: letters, digits, '.', '_' and '-' make one",
+			m->name);
 	if (m->store)
 		return access(m->key, R_OK) < 0 ? err_errno(e, "cannot read the key %s", m->key)
 						: 0;
@@ -243,7 +248,8 @@ static int check_room(const char *dir, uint64_t bytes, struct err *e)
 				 have);
 }
 
-/* A file without a name that all may write to: it is filled by the tree's root, whom it does not belong to. */
+/* A file without a name that all may write to: it is filled by the tree's root, whom it does not
+ * belong to. */
 static int open_image(struct making *m, const char *dir, struct err *e)
 {
 	int r = check_room(dir, recipe_needs(&m->recipe), e);
@@ -339,7 +345,7 @@ static int publish(struct making *m)
 	command_line(m, cmdline);
 	o->image = image;
 	o->store = m->store;
-	o->name = m->name ? m->name : m->recipe.kind;
+	o->name = m->name;
 	o->key = m->key;
 	o->level = m->level;
 	o->boot[o->boot_count++] = (struct publish_boot){.title = title, .type = "uml"};
@@ -438,6 +444,8 @@ int cmd_make(int argc, char **argv)
 		return cli_usage("make", "--store and --key go together");
 	if (m.name && !m.store)
 		return cli_usage("make", "--name is for --store");
+	if (!m.name)
+		m.name = m.recipe.kind;
 	m.out = m.store ? NULL : argv[optind + 1];
 	return run(&m);
 }

@@ -82,8 +82,10 @@ static int run_steps(const struct recipe *r, const struct tool *t, const char *p
 	if (!result)
 		result = step("date", t, e);
 	if (!result) {
-		log_info("installing the packages of a Debian %s %s%s; they are kept in %s",
-			r->release, strcmp(r->kind, "debian") ? r->kind : "",
+		log_info("installing the packages of a Debian %s%s%s%s: a minute or two, the first "
+			 "time more; they are kept in %s",
+			r->release, strcmp(r->kind, "debian") ? " " : "",
+			strcmp(r->kind, "debian") ? r->kind : "",
 			r->kernel ? " and its kernel" : "", debs);
 		result = step("packages", t, e);
 	}
