@@ -84,7 +84,7 @@ shared = f"{cache}/inetboot/images/debs"
 os.makedirs(shared, exist_ok=True)
 debs = f"{USER}/cache/inetboot/images/debs"
 for name in os.listdir(shared):
-    if name.endswith(".deb"):
+    if name.endswith(".deb") or name.startswith("list."):
         subprocess.run(["cp", "-l", f"{shared}/{name}", debs], stderr=subprocess.DEVNULL).returncode and shutil.copy(f"{shared}/{name}", debs)
 
 # Interrupted once it is at work.
@@ -99,7 +99,7 @@ check(not os.path.exists(f"{USER}/out.img") and not left(), f"left behind by wha
 make("debian", "a.img", "--no-kernel", "--lang", "de", "--mirror", mirror)
 check(not left(), f"left behind: {left()}")
 for name in os.listdir(debs):
-    if name.endswith(".deb") and not os.path.exists(f"{shared}/{name}"):
+    if (name.endswith(".deb") or name.startswith("list.")) and not os.path.exists(f"{shared}/{name}"):
         shutil.copy(f"{debs}/{name}", f"{shared}/.{name}")
         os.rename(f"{shared}/.{name}", f"{shared}/{name}")
 # Another place, time zone, language and mask; over a file that is there.
