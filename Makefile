@@ -2,7 +2,7 @@
 BUILD ?= build
 DEPS := tools/install-deps
 
-.PHONY: all demo check uml-kernel install clean
+.PHONY: all demo demo-desktop check uml-kernel install clean
 
 all:
 	@$(DEPS) build
@@ -13,6 +13,11 @@ demo: # a Debian image: made, published, served, booted over HTTP
 	@$(DEPS) build demo
 	@$(MAKE) --no-print-directory all
 	@tools/demo $(BUILD)
+
+demo-desktop: # two XFCE desktops in windows of this one: made, published, booted
+	@$(DEPS) build make demo demo-desktop
+	@$(MAKE) --no-print-directory all
+	@tools/demo-desktop $(BUILD)
 
 check: # all tests
 	@tools/check

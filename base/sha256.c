@@ -3,6 +3,7 @@
 #include "base/sha256.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -23,4 +24,15 @@ void hash_of(struct hash *out, const void *data, size_t len)
 void hash_hex(const struct hash *h, char out[HASH_HEX_MAX])
 {
 	hex_encode(out, h->bytes, HASH_LEN);
+}
+
+void hash_uuid(const struct hash *h, char out[HASH_UUID_MAX])
+{
+	struct hash uuid = *h;
+	char hex[HASH_HEX_MAX];
+
+	uuid.bytes[6] = (uuid.bytes[6] & 0x0f) | 0x80;
+	uuid.bytes[8] = (uuid.bytes[8] & 0x3f) | 0x80;
+	hash_hex(&uuid, hex);
+	snprintf(out, HASH_UUID_MAX, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
 }

@@ -32,4 +32,8 @@ static inline bool hash_is_hole(const struct hash *h)
 
 void hash_hex(const struct hash *h, char out[HASH_HEX_MAX]);
 
+/* A UUID made of a hash: version 8, made as its maker likes. */
+#define HASH_UUID_MAX 37
+void hash_uuid(const struct hash *h, char out[HASH_UUID_MAX]);
+
 #endif

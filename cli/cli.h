@@ -17,6 +17,7 @@ int cmd_join(int argc, char **argv);
 int cmd_key(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_kill(int argc, char **argv);
+int cmd_make(int argc, char **argv);
 int cmd_mirrors(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
@@ -35,6 +36,10 @@ int cmd_verify(int argc, char **argv);
 struct profile_options;
 /* Makes a boot pack and says so. Returns the exit status. */
 int cli_profile(const struct profile_options *o);
+
+struct publish_options;
+/* Publishes and prints what is new, and the link. SIGINT and SIGTERM end it. Returns the exit status. */
+int cli_publish(const struct publish_options *o);
 
 /* Prints "inetboot: TEXT" from e and returns EXIT_FAILED. */
 int cli_fail(const struct err *e);

@@ -323,7 +323,7 @@ static int add_pack(const struct publishing *p)
 	return cli_profile(&profile);
 }
 
-static int run(const struct publishing *p)
+int cli_publish(const struct publish_options *o)
 {
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct publish_result result;
@@ -332,13 +332,13 @@ static int run(const struct publishing *p)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	if (publish_image(&p->o, &result, &e) < 0) {
-		err_add(&e, "cannot publish %s", p->o.image);
+	if (publish_image(o, &result, &e) < 0) {
+		err_add(&e, "cannot publish %s", o->image);
 		return cli_fail(&e);
 	}
-	print_result(&p->o, &result, clock_ms() - start);
+	print_result(o, &result, clock_ms() - start);
 	free(result.link);
-	return p->record ? add_pack(p) : EXIT_OK;
+	return EXIT_OK;
 }
 
 int cmd_publish(int argc, char **argv)
@@ -371,5 +371,6 @@ int cmd_publish(int argc, char **argv)
 		return cli_usage("publish", "--name and --key are needed");
 	o->image = argv[optind];
 	o->store = argv[optind + 1];
-	return run(p);
+	r = cli_publish(o);
+	return r == EXIT_OK && p->record ? add_pack(p) : r;
 }

@@ -1,4 +1,4 @@
-/* The files that the program brings along: the guest's initramfs, the list of modules, the preload object, the plugin of nbdkit. */
+/* The files that the program brings along: the guest's initramfs, the list of modules, the preload object, the plugin of nbdkit, recipes. */
 #ifndef MACHINE_RESOURCES_H
 #define MACHINE_RESOURCES_H
 

@@ -194,24 +194,20 @@ struct maker { /* one tree that becomes a file system */
 	bool fake;        /* under fakeroot */
 	char state[4096]; /* fakeroot's file, "" for none yet */
 	char image[4096];
-	char uuid[37];
+	char uuid[HASH_UUID_MAX];
 	char time[40];  /* E2FSPROGS_FAKE_TIME=... */
 	char epoch[40]; /* SOURCE_DATE_EPOCH=... */
 };
 
-static void make_uuid(char out[37], const char *name)
+static void make_uuid(char out[HASH_UUID_MAX], const char *name)
 {
 	static const char salt[] = "inetboot file system of ";
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
 	_cleanup_free_ char *text = file_path("%s%s %s", salt, name, epoch ? epoch : "");
-	char hex[HASH_HEX_MAX];
 	struct hash h;
 
 	hash_of(&h, text ? text : salt, text ? strlen(text) : 0);
-	h.bytes[6] = (h.bytes[6] & 0x0f) | 0x80; /* version 8: made as its maker likes */
-	h.bytes[8] = (h.bytes[8] & 0x3f) | 0x80;
-	hash_hex(&h, hex);
-	snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+	hash_uuid(&h, out);
 }
 
 static void under_fakeroot(const struct maker *m, struct tool *t, bool load)

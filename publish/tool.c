@@ -174,8 +174,10 @@ int tool_run(const struct tool *t, struct err *e)
 
 _Noreturn static void run_janitor(int until, const char *path)
 {
-	/* What a tree may hold that its owner cannot remove: folders that he may not write to. */
-	static const char script[] = "chmod -R u+rwX \"$1\" 2>/dev/null; rm -rf \"$1\"";
+	/* What a tree may hold that its owner cannot remove: folders that he may not write to, and, where mmdebstrap made them, files of
+	 * his subordinate users. */
+	static const char script[] =
+		"exec </dev/null >/dev/null 2>&1; chmod -R u+rwX \"$1\"; rm -rf \"$1\" || { mmdebstrap --unshare-helper rm -rf \"$1\"/*; rm -rf \"$1\"; }";
 	char byte;
 
 	for (int i = 1; i < 32; i++)
