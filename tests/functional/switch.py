@@ -474,7 +474,7 @@ def test_ends():
 
 
 def listens(network):
-    with open(f"{FOLDER}/network-{network}.lock") as lock:
+    with open(f"{FOLDER}/network-{network}/lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
