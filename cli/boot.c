@@ -37,7 +37,7 @@ static const char help[] =
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
 	"  --network NAME       the network that it is in, with the host and all other guests there (default: default); none: no network\n"
-	"  --switch vde:SOCKET  instead: on this vde_switch (package vde2) or uml_switch (uml-utilities), which gives addresses, or not\n"
+	"  --switch vde:SOCKET  instead: on this vde_switch (package vde2) or uml_switch (uml-utilities), which runs already\n"
 	"  --name NAME          a machine of its own: it keeps what it writes, stays on the image's version, and is started again\n"
 	"                       without LINK; `inetboot ps` lists them. Others in the network reach it as NAME.inetboot\n"
 	"                       (without this option: by the image's name)\n"
