@@ -2,6 +2,7 @@
 
 from reads import ALONE
 from report_links import links_aims, links_table
+from report_network import network_table
 from report_scale import scale_aims, scale_table
 from report_updates import updates_aims, updates_table
 from tables import aim, aims_table, failures, number, ratio, table
@@ -95,6 +96,7 @@ PARTS = (
     ("links", links_table, links_aims),
     ("updates", updates_table, updates_aims),
     ("scale", scale_table, scale_aims),
+    ("network", network_table, None),
 )
 
 

@@ -99,6 +99,7 @@ class Workplace:
         if not os.access(self.inetboot, os.X_OK):
             raise Failed("%s is not there" % self.inetboot)
         self.relay = os.path.join(self.build, "tests/network/relay")
+        self.frames = os.path.join(self.build, "bench/frames")
         if with_large:
             self.prepare_large()
         self.key = os.path.join(self.dir, "key")
@@ -126,7 +127,7 @@ class Workplace:
         say("building in %s" % self.build)
         if not os.path.exists(os.path.join(self.build, "build.ninja")):
             run(["meson", "setup", "--buildtype=release", self.build, SOURCE], 300)
-        run(["ninja", "-C", self.build, "cli/inetboot", "guest/initramfs.cpio.gz", "tests/network/relay"], 1800)
+        run(["ninja", "-C", self.build, "cli/inetboot", "guest/initramfs.cpio.gz", "tests/network/relay", "bench/frames"], 1800)
 
     def debian_image(self):
         out = os.path.join(self.dir, "debian.img")

@@ -41,6 +41,7 @@ static const char help[] =
 	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
 	"  --network NAME       the network that it is in, with the host and all other guests there (default: default); none: no network\n"
+	"  --switch vde:SOCKET  instead: on this vde_switch (package vde2) or uml_switch (uml-utilities), which runs already\n"
 	"  --name NAME          a machine of its own: it keeps what it writes, stays on the image's version, and is started again\n"
 	"                       without LINK; `inetboot ps` lists them. Others in the network reach it as NAME.inetboot\n"
 	"                       (without this option: by the image's name)\n"
@@ -129,6 +130,14 @@ static int set_network(struct boot *b, const char *name)
 	return strcmp(name, "none") ? cli_network("boot", name) : 0;
 }
 
+static int set_switch(struct boot *b, const char *value)
+{
+	if (!text_starts(value, "vde:") || !value[4])
+		return cli_usage("boot", "--switch takes vde:SOCKET, the socket (or, for vde_switch, the folder) of a switch that runs, not '%s'", value);
+	b->o.vde = value + 4;
+	return 0;
+}
+
 static int set_name(struct boot *b, const char *name)
 {
 	if (!name_valid(name))
@@ -214,6 +223,7 @@ enum boot_option_code {
 	OPT_NO_PACK,
 	OPT_FILL,
 	OPT_NETWORK,
+	OPT_SWITCH,
 	OPT_NAME,
 	OPT_WRITES,
 	OPT_GUI,
@@ -261,6 +271,8 @@ static int take_option(struct boot *b, int code, const char *value)
 		return 0;
 	case OPT_NETWORK:
 		return set_network(b, value);
+	case OPT_SWITCH:
+		return set_switch(b, value);
 	case OPT_NAME:
 		return set_name(b, value);
 	case OPT_WRITES:
@@ -384,11 +396,11 @@ static int join_network(struct boot *b, struct err *e)
 	struct err why = ERR_INIT;
 	int r;
 
-	if (b->network && !strcmp(b->network, "none"))
+	if (b->o.vde || (b->network && !strcmp(b->network, "none")))
 		return 0;
 	r = meeting_join(&b->membership, b->network ? b->network : NETWORK_DEFAULT, cli_start_switch, b->network ? e : &why);
 	if (!r)
-		b->o.network = b->membership.socket;
+		b->o.network = b->membership.folder;
 	else if (!b->network)
 		log_warning("the guest has no network: %s", why.text);
 	return b->network ? r : 0;
@@ -411,6 +423,7 @@ int cmd_boot(int argc, char **argv)
 		{"no-pack", no_argument, NULL, OPT_NO_PACK},
 		{"fill", no_argument, NULL, OPT_FILL},
 		{"network", required_argument, NULL, OPT_NETWORK},
+		{"switch", required_argument, NULL, OPT_SWITCH},
 		{"name", required_argument, NULL, OPT_NAME},
 		{"writes", required_argument, NULL, OPT_WRITES},
 		{"gui", no_argument, NULL, OPT_GUI},
@@ -447,6 +460,8 @@ int cmd_boot(int argc, char **argv)
 		return cli_usage("boot", "a machine with a name keeps its writes itself: --writes instead of --overlay");
 	if (b.writes && !b.has_name)
 		return cli_usage("boot", "--writes is for a machine with a --name; others have --overlay");
+	if (b.o.vde && b.network)
+		return cli_usage("boot", "--switch and --network exclude each other: a machine has one network device");
 	if (mirror_words(b.append, add_mirror, &b))
 		return EXIT_USAGE;
 	image_options_find_cache(&b.image);

@@ -36,10 +36,10 @@ static int become_guest(const char *network, struct err *e)
 		membership_end(&m);
 		return r;
 	}
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", m.socket);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/" NETWORK_SOCKET, m.folder);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		r = err_errno(e, "cannot connect to the network's switch at %s", m.socket);
+		r = err_errno(e, "cannot connect to the network's switch at %s", a.sun_path);
 		membership_end(&m);
 		return r;
 	}

@@ -3,6 +3,7 @@
  *	this process	owns the terminal, the console's master side and the folder; moves bytes, watches, keeps time
  *	the feed	image → FUSE file (feed.h)
  *	the guest	UML, below a keeper process (uml.h)
+ *	the bridge	between the guest and a switch that is not ours, where it is on one (bridge.h)
  *
  * States: running → (asked to end: signal, key, --until, time) → ending → ended. A guest that is asked to end has GRACE_MS; then it is
  * killed. Nothing is left behind: mount and processes are in namespaces that end with this process. */
@@ -30,6 +31,7 @@
 #include "disk/cloop.h"
 #include "disk/foreign.h"
 #include "disk/raw.h"
+#include "machine/bridge.h"
 #include "machine/cmdline.h"
 #include "machine/console.h"
 #include "machine/control.h"
@@ -43,6 +45,7 @@
 #include "machine/shared_feed.h"
 #include "machine/uml.h"
 #include "machine/watch.h"
+#include "network/meeting.h"
 
 #define GRACE_MS 60000	    /* for an orderly shutdown */
 #define MCONSOLE_MS 3000    /* for the answer to one command */
@@ -59,7 +62,7 @@ struct machine {
 	struct display display;
 	pid_t display_link; /* -1: none */
 	struct watch watch;
-	pid_t guest;
+	pid_t guest, bridge; /* -1: none */
 	int signals;	  /* signalfd */
 	int guest_status; /* exit status of the keeper; negative while it runs */
 	uint64_t ending_ms, asked_ms; /* when it was first asked to end, and last; 0: not */
@@ -69,18 +72,16 @@ struct machine {
 	json_t *disk_status, *disk_until; /* at the end, and when what --until waits for was there; or NULL */
 };
 
-/* The guest's way to the network's socket. That lies in the folder that our own may hide by now: `at` is it, opened before. */
+/* The guest's way to the network's folder, which lies in the one that our own may hide by now: `at` is it, opened before. */
 static int pass_network(struct machine *m, int at, bool hidden, struct err *e)
 {
 	_cleanup_free_ char *own = file_path("%s/network", m->dir), *there = file_path("/proc/self/fd/%d", at);
-	_cleanup_close_ int file = -1;
 
 	if (!own || !there)
 		return err_set(e, -ENOMEM, "no memory");
 	if (!hidden)
 		return symlink(m->o->network, own) < 0 ? err_errno(e, "cannot pass the network on") : 0;
-	file = open(own, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-	if (file < 0 || mount(there, own, NULL, MS_BIND, NULL) < 0)
+	if (mkdir(own, 0700) < 0 || mount(there, own, NULL, MS_BIND, NULL) < 0)
 		return err_errno(e, "cannot pass the network on");
 	return 0;
 }
@@ -89,12 +90,12 @@ static int pass_network(struct machine *m, int at, bool hidden, struct err *e)
 static int make_dir(struct machine *m, struct err *e)
 {
 	_cleanup_free_ char *base = runtime_dir(e), *mount_point = NULL;
-	_cleanup_close_ int network = m->o->network ? open(m->o->network, O_PATH | O_CLOEXEC) : -1;
+	_cleanup_close_ int network = m->o->network ? open(m->o->network, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (!base)
 		return -EACCES;
 	if (m->o->network && network < 0)
-		return err_errno(e, "cannot find the network's switch at %s", m->o->network);
+		return err_errno(e, "cannot find the network's folder %s", m->o->network);
 	if (m->isolated && !mount("inetboot", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700"))
 		m->dir = steal_ptr(base);
 	else
@@ -113,7 +114,7 @@ static int make_dir(struct machine *m, struct err *e)
 
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "display", DISPLAY_FILES, "guest/mconsole",
+	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "bridge", "display", DISPLAY_FILES, "guest/mconsole",
 		"guest/pid"};
 	static const char *const dirs[] = {"guest", "disk", "link", DISPLAY_WEB_DIR, "."};
 
@@ -237,6 +238,17 @@ static int start_display(struct machine *m, struct buf *authority, struct err *e
 	return display_authority(&m->display, authority) < 0 ? err_set(e, -ENOMEM, "no memory") : 0;
 }
 
+/* The path to which the guest connects; NULL: it has no network. Allocated. */
+static int start_network(struct machine *m, char **path, struct err *e)
+{
+	if (!m->o->vde && !m->o->network)
+		return 0;
+	*path = file_path("%s/%s", m->dir, m->o->vde ? "bridge" : "network/" NETWORK_SOCKET);
+	if (!*path)
+		return err_set(e, -ENOMEM, "no memory");
+	return m->o->vde ? bridge_start(*path, m->o->vde, &m->bridge, e) : 0;
+}
+
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf authority = BUF_INIT(4096);
@@ -264,10 +276,8 @@ static int start_guest(struct machine *m, struct err *e)
 		writes = own_name(m, m->o->writes, "writes", e);
 		r = writes ? 0 : -EIO;
 	}
-	if (!r && m->o->network) {
-		network = file_path("%s/network", m->dir);
-		r = network ? 0 : -ENOMEM;
-	}
+	if (!r)
+		r = start_network(m, &network, e);
 	if (!r && m->o->display) {
 		display = file_path("%s/display", m->dir);
 		r = display ? 0 : -ENOMEM;
@@ -606,6 +616,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.guest_status = -1,
 		.signals = -1,
 		.guest = -1,
+		.bridge = -1,
 		.feed.pid = -1,
 		.console = {.master = -1, .slave = -1, .log = -1},
 		.control = {.listener = o->control, .client = -1},
@@ -627,6 +638,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	write_report(&m, end);
 	display_stop(&m.display);
 	feed_stop(&m.feed);
+	bridge_stop(m.bridge);
 	uml_end_orphans(); /* the display's link among them */
 	if (m.signals >= 0)
 		close(m.signals);

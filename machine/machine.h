@@ -28,7 +28,8 @@ struct machine_options {
 	const char *record;	  /* write a trace of what is read here: see disk/trace.h; NULL */
 	const char *report;	  /* write a JSON report here at the end; NULL */
 	bool trusted;
-	const char *network; /* path of a switch's socket (network/meeting.h); NULL: no network */
+	const char *network; /* path of a network's folder (network/meeting.h); NULL: none */
+	const char *vde;     /* or path of the socket of a switch of vde2 or uml-utilities (network/vde.h); NULL */
 	const char *name; /* the guest's name in that network, as name_valid() has it */
 	const char *mac;  /* its address there; NULL: any */
 	const struct display_options *display; /* its X session is shown there (display.h), and its end is the machine's; NULL: none is started */

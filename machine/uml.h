@@ -32,7 +32,7 @@ struct uml_machine {
 	uint64_t memory;	/* bytes */
 	const char *cmdline;	/* more words; "" for none */
 	int terminal;		/* becomes the console */
-	const char *network;	/* path of a switch's socket, to which vec0 connects; NULL: none */
+	const char *network;	/* path of a socket (SOCK_SEQPACKET, a frame a message), to which vec0 connects; NULL: none */
 	const char *name;	/* the guest's host name for DHCP; with network */
 	const char *mac;	/* of vec0; NULL: any */
 	const char *display;	/* path of a socket, to which vec1 connects, the way to its display; NULL: none */

@@ -14,6 +14,8 @@
 #define NET_KEPT_FIRST (NET_ADDRESS + 200) /* for guests whose names --forward gives */
 #define NET_KEPT_LAST (NET_ADDRESS + 231)
 
+#define NET_PREFIX6 0xfec0U /* of IPv6, /64: the gateway is ::2 in it and in fe80::, the resolver ::3 */
+
 /* libslirp's stations have Ethernet addresses that start so: by IPv4 address, by IPv6 address. */
 #define NET_UPLINK_MAC 0x5255U
 #define NET_UPLINK_MAC6 0x5256U

@@ -8,7 +8,6 @@
 
 #define TYPE_IPV4 0x0800
 #define TYPE_ARP 0x0806
-#define TYPE_IPV6 0x86dd
 #define ARP_LEN 28
 #define ARP_STATION 8 /* where the sender's station is, */
 #define ARP_SENDER 14 /* and its IPv4 address */
@@ -17,23 +16,12 @@
 #define UDP_HEAD 8
 #define FRAGMENT 0x3fff /* more of them follow, or the place of this one */
 #define FRAGMENT_PLACE 0x1fff
-#define IPV6_HEAD 40
-#define IPV6_HEADS_MOST 8 /* of those that may lie before the content */
-#define ICMPV6 58
-#define ICMPV6_ROUTER 134
-#define ICMPV6_REDIRECT 137
-#define DHCPV6_SERVER 547
-
-static unsigned type_of(const uint8_t *frame)
-{
-	return load_be16(frame + 2 * ETHERNET_ADDRESS);
-}
 
 /* A tag of a VLAN: what stands behind it would go past those who look at a frame's type, and guests
  * take it off. */
 static bool is_tagged(const uint8_t *frame)
 {
-	unsigned type = type_of(frame);
+	unsigned type = ethernet_type(frame);
 
 	return type == 0x8100 || type == 0x88a8 || type == 0x9100;
 }
@@ -45,33 +33,9 @@ bool ethernet_valid(const uint8_t *frame, size_t len)
 	if (len < ETHERNET_HEAD || len > ETHERNET_MOST || ethernet_source(frame)[0] & 1 ||
 		!memcmp(ethernet_source(frame), nobody, sizeof(nobody)) || is_tagged(frame))
 		return false;
-	return type_of(frame) != TYPE_ARP || len < ETHERNET_HEAD + ARP_LEN ||
+	return ethernet_type(frame) != TYPE_ARP || len < ETHERNET_HEAD + ARP_LEN ||
 	       !memcmp(frame + ETHERNET_HEAD + ARP_STATION, ethernet_source(frame),
 		       ETHERNET_ADDRESS);
-}
-
-/* ICMPv6 and UDP may have other heads before them. */
-static bool is_ipv6_service(const uint8_t *ip, size_t len)
-{
-	unsigned kind;
-	size_t at = IPV6_HEAD;
-
-	if (len < IPV6_HEAD)
-		return false;
-	kind = ip[6];
-	for (int i = 0; i < IPV6_HEADS_MOST && at + 8 <= len; i++) {
-		unsigned next = ip[at];
-
-		if (kind == ICMPV6)
-			return next == ICMPV6_ROUTER || next == ICMPV6_REDIRECT;
-		if (kind == PROTOCOL_UDP)
-			return load_be16(ip + at) == DHCPV6_SERVER;
-		if (kind != 0 && kind != 43 && kind != 44 && kind != 60)
-			return false;
-		at += kind == 44 ? 8 : 8 * (ip[at + 1] + 1u);
-		kind = next;
-	}
-	return false;
 }
 
 bool ethernet_is_service(const uint8_t *frame, size_t len)
@@ -80,9 +44,7 @@ bool ethernet_is_service(const uint8_t *frame, size_t len)
 	size_t head;
 
 	len -= ETHERNET_HEAD;
-	if (type_of(frame) == TYPE_IPV6)
-		return is_ipv6_service(ip, len);
-	if (type_of(frame) != TYPE_IPV4 || len < IPV4_HEAD || ip[9] != PROTOCOL_UDP)
+	if (ethernet_type(frame) != TYPE_IPV4 || len < IPV4_HEAD || ip[9] != PROTOCOL_UDP)
 		return false;
 	head = (size_t)(ip[0] & 0xf) * 4;
 	return !(load_be16(ip + 6) & FRAGMENT_PLACE) && head >= IPV4_HEAD && len >= head + 2 &&
@@ -91,18 +53,18 @@ bool ethernet_is_service(const uint8_t *frame, size_t len)
 
 bool ethernet_may_leave(const uint8_t *frame, size_t len)
 {
-	unsigned type = type_of(frame);
+	unsigned type = ethernet_type(frame);
 
 	if (type == TYPE_IPV4)
 		return len >= ETHERNET_HEAD + IPV4_HEAD &&
 		       !(load_be16(frame + ETHERNET_HEAD + 6) & FRAGMENT);
-	return type == TYPE_ARP || type == TYPE_IPV6;
+	return type == TYPE_ARP || type == ETHERNET_IPV6;
 }
 
 bool ethernet_claim(const uint8_t *frame, size_t len, uint32_t *address)
 {
 	const uint8_t *content = frame + ETHERNET_HEAD;
-	unsigned type = type_of(frame);
+	unsigned type = ethernet_type(frame);
 
 	if (type == TYPE_ARP && len >= ETHERNET_HEAD + ARP_LEN) {
 		*address = load_be32(content + ARP_SENDER);
@@ -120,7 +82,7 @@ bool datagram_parse(struct datagram *d, const uint8_t *frame, size_t len)
 	const uint8_t *ip = frame + ETHERNET_HEAD, *udp;
 	size_t head, total, udp_len;
 
-	if (len < UDP_HEADS || type_of(frame) != TYPE_IPV4 ||
+	if (len < UDP_HEADS || ethernet_type(frame) != TYPE_IPV4 ||
 		ip[0] >> 4 != 4 || ip[9] != PROTOCOL_UDP)
 		return false;
 	head = (size_t)(ip[0] & 0xf) * 4;

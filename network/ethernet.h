@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 #define ETHERNET_HEAD 14 /* destination, source, type */
 #define ETHERNET_ADDRESS 6
+#define ETHERNET_IPV6 0x86dd /* its type: see ipv6.h */
 #define ETHERNET_MOST 1514                 /* bytes of a frame: 1500 of content */
 #define UDP_HEADS (ETHERNET_HEAD + 20 + 8) /* before the content of a datagram that we make */
 
@@ -26,6 +29,11 @@ static inline const uint8_t *ethernet_source(const uint8_t *frame)
 	return frame + ETHERNET_ADDRESS;
 }
 
+static inline unsigned ethernet_type(const uint8_t *frame)
+{
+	return load_be16(frame + 2 * ETHERNET_ADDRESS);
+}
+
 /* Is it for a group, as broadcasts are? */
 static inline bool ethernet_to_group(const uint8_t *frame)
 {
@@ -36,8 +44,8 @@ static inline bool ethernet_to_group(const uint8_t *frame)
  * False: the frame is of neither kind. */
 bool ethernet_claim(const uint8_t *frame, size_t len, uint32_t *address);
 
-/* Does it say to be from one who gives addresses or routes: an answer of DHCP or DHCPv6, also the
- * beginning of one in fragments, a router's advertisement or redirect? */
+/* Does it say to be from one who gives addresses: an answer of DHCP, also the beginning of one in
+ * fragments? (Of IPv6's: ipv6.h.) */
 bool ethernet_is_service(const uint8_t *frame, size_t len);
 
 /* May it go to the uplink? ARP, IPv4, IPv6; no fragments of IPv4, which would be kept there. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,12 +18,26 @@
 
 #define WAITING 64 /* guests whose connections were not taken yet */
 
-static char *path_of(const char *name, const char *end, struct err *e)
+/* The network's folder, made where it is not there. */
+static char *folder_of(const char *name, struct err *e)
 {
 	_cleanup_free_ char *dir = runtime_dir(e);
-	char *path = dir ? file_path("%s/network-%s%s", dir, name, end) : NULL;
+	char *path = dir ? file_path("%s/network-%s", dir, name) : NULL;
 
 	if (dir && !path)
+		err_set(e, -ENOMEM, "no memory");
+	if (!path || !mkdir(path, 0700) || errno == EEXIST)
+		return path;
+	err_errno(e, "cannot make the network's folder %s", path);
+	free(path);
+	return NULL;
+}
+
+static char *path_in(const char *folder, const char *file, struct err *e)
+{
+	char *path = folder ? file_path("%s/%s", folder, file) : NULL;
+
+	if (folder && !path)
 		err_set(e, -ENOMEM, "no memory");
 	return path;
 }
@@ -58,10 +73,11 @@ static int take_lock(const char *path, int how)
 
 int meeting_open(struct meeting *m, const char *name, struct err *e)
 {
-	_cleanup_free_ char *lock = path_of(name, ".lock", e), *join = path_of(name, ".join", e);
+	_cleanup_free_ char *folder = folder_of(name, e), *lock = path_in(folder, "lock", e);
+	_cleanup_free_ char *join = path_in(folder, "join", e);
 	struct sockaddr_un a;
 
-	m->path = path_of(name, "", e);
+	m->path = path_in(folder, NETWORK_SOCKET, e);
 	if (!lock || !join || !m->path)
 		return -EACCES;
 	m->lock = take_lock(lock, LOCK_EX | LOCK_NB);
@@ -118,13 +134,15 @@ static int cannot_lock(struct err *e, int r, const char *path)
 int meeting_join(struct membership *m, const char *name,
 	int (*start)(const char *name, struct err *e), struct err *e)
 {
-	_cleanup_free_ char *join = path_of(name, ".join", e);
-	_cleanup_free_ char *starting = path_of(name, ".start", e);
+	_cleanup_free_ char *socket = NULL, *join = NULL, *starting = NULL;
 	_cleanup_close_ int lock = -1;
 	int r;
 
-	m->socket = path_of(name, "", e);
-	if (!m->socket || !join || !starting)
+	m->folder = folder_of(name, e);
+	socket = path_in(m->folder, NETWORK_SOCKET, e);
+	join = path_in(m->folder, "join", e);
+	starting = path_in(m->folder, "start", e);
+	if (!socket || !join || !starting)
 		return -EACCES;
 	lock = take_lock(starting, LOCK_EX);
 	if (lock < 0)
@@ -132,15 +150,15 @@ int meeting_join(struct membership *m, const char *name,
 	m->lock = take_lock(join, LOCK_SH);
 	if (m->lock < 0)
 		return cannot_lock(e, m->lock, join);
-	r = probe(m->socket);
+	r = probe(socket);
 	if (r == -ECONNREFUSED || r == -ENOENT) {
 		int started = start(name, e);
 
-		r = probe(m->socket);
+		r = probe(socket);
 		if (r < 0 && started < 0) /* else another one was faster */
 			return started;
 	}
-	return r < 0 ? err_set(e, r, "cannot connect to the network's switch at %s: %s", m->socket,
+	return r < 0 ? err_set(e, r, "cannot connect to the network's switch at %s: %s", socket,
 			       strerror(-r))
 		     : 0;
 }
@@ -148,6 +166,6 @@ int meeting_join(struct membership *m, const char *name,
 void membership_end(struct membership *m)
 {
 	cleanup_close(&m->lock);
-	free(m->socket);
+	free(m->folder);
 	*m = (struct membership)MEMBERSHIP_INIT;
 }

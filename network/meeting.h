@@ -1,12 +1,13 @@
 /* Where guests and the switch of a network meet: a Unix socket (SOCK_SEQPACKET, one Ethernet frame a
- * message) in runtime_dir(). For each network by its name there is:
+ * message). Each network has a folder of its own, runtime_dir()/network-NAME, which is never removed. A
+ * guest gets the folder and not the socket in it: so it finds the switch that is there now, whichever
+ * was there when it started. In the folder there is:
  *
- *	network-NAME		the socket; one at which nobody listens was left by a switch that
- *				ended, and is replaced
- *	network-NAME.lock	held by the switch, as long as it lives
- *	network-NAME.join	shared by the machines of the network, as long as they live: a
- *				switch on demand ends when it can have it alone
- *	network-NAME.start	held by a machine that joins: two of them do not start two switches
+ *	socket	one at which nobody listens was left by a switch that ended, and is replaced
+ *	lock	held by the switch, as long as it lives
+ *	join	shared by the machines of the network, as long as they live: a switch on demand ends
+ *		when it can have it alone
+ *	start	held by a machine that joins: two of them do not start two switches
  */
 #ifndef NETWORK_MEETING_H
 #define NETWORK_MEETING_H
@@ -15,6 +16,7 @@
 
 #define NETWORK_NAME_MAX 20 /* bytes: the path must fit into a socket's address */
 #define NETWORK_DEFAULT "default"
+#define NETWORK_SOCKET "socket" /* in the folder */
 
 struct meeting {
 	int listener, lock, join;
@@ -36,15 +38,14 @@ int meeting_end(const struct meeting *m);
 void meeting_go_on(const struct meeting *m);
 
 struct membership {
-	char *socket; /* owned: to this path the guest connects, again whenever it switches its
-		       * network on; but a switch that took the place of another is one that
-		       * it does not see */
+	char *folder; /* owned: to NETWORK_SOCKET in it the guest connects, again whenever it
+		       * switches its network on */
 	int lock;     /* closed on exec */
 };
 
 #define MEMBERSHIP_INIT                                                                            \
 	{                                                                                          \
-		.socket = NULL, .lock = -1                                                         \
+		.folder = NULL, .lock = -1                                                         \
 	}
 
 /* For a machine: a switch on demand stays until membership_end(). Where none runs, calls start(),

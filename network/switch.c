@@ -17,11 +17,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "network/address_table.h"
 #include "network/addresses.h"
 #include "network/dhcp.h"
 #include "network/dns.h"
 #include "network/ethernet.h"
-#include "network/mac_table.h"
+#include "network/ipv6.h"
 #include "network/meeting.h"
 
 #define FRAMES_AT_ONCE 64   /* from one port, before the next has its turn */
@@ -31,6 +32,7 @@
 #define LINGER_MS 2000      /* a switch on demand waits so long for the next guest, */
 #define FIRST_MS 20000      /* and so long for the first */
 #define LEASE_S 86400
+#define LINK_LOCAL6 0xfe80U
 #define HOST_NAME "host" /* the gateway's name */
 
 struct port {
@@ -45,8 +47,8 @@ struct ethernet_switch {
 	const struct switch_options *o;
 	struct meeting meeting;
 	struct uplink *uplink;
-	struct port ports[MAC_TABLE_PORTS];
-	struct mac_table stations;
+	struct port ports[ADDRESS_PORTS];
+	struct address_table stations, neighbours; /* of Ethernet; of IPv6 */
 	char names_by_address[~NET_MASK + 1][NAME_MAX_LEN + 1]; /* of guests that have left */
 	uint32_t next_address; /* addresses are used in turn: others remember for a while who had
 				  one */
@@ -56,8 +58,13 @@ struct ethernet_switch {
 	int signals;
 	bool had_guests;
 	struct poll_set set;
-	int port_at[MAC_TABLE_PORTS]; /* in the set */
+	int port_at[ADDRESS_PORTS]; /* in the set */
 };
+
+static unsigned number_of(const struct ethernet_switch *s, const struct port *p)
+{
+	return (unsigned)(p - s->ports);
+}
 
 /* ---- frames out ---- */
 
@@ -72,7 +79,7 @@ static void send_to(struct port *p, const uint8_t *frame, size_t len)
 static void send_to_all(
 	struct ethernet_switch *s, const struct port *but, const uint8_t *frame, size_t len)
 {
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		if (s->ports[i].fd >= 0 && &s->ports[i] != but)
 			send_to(&s->ports[i], frame, len);
 }
@@ -88,7 +95,7 @@ static void from_uplink(void *context, const uint8_t *frame, size_t len)
 		send_to_all(s, NULL, frame, len);
 		return;
 	}
-	to = mac_table_find(&s->stations, ethernet_destination(frame));
+	to = address_table_find(&s->stations, ethernet_destination(frame), ETHERNET_ADDRESS);
 	if (to >= 0)
 		send_to(&s->ports[to], frame, len);
 }
@@ -109,7 +116,7 @@ static void send_datagram(
 
 static struct port *port_with_address(struct ethernet_switch *s, uint32_t address)
 {
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		if (s->ports[i].fd >= 0 && s->ports[i].address == address)
 			return &s->ports[i];
 	return NULL;
@@ -117,7 +124,7 @@ static struct port *port_with_address(struct ethernet_switch *s, uint32_t addres
 
 static struct port *port_with_name(struct ethernet_switch *s, const char *name)
 {
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		if (s->ports[i].fd >= 0 && *name && !strcmp(s->ports[i].name, name))
 			return &s->ports[i];
 	return NULL;
@@ -262,6 +269,45 @@ static bool is_of_uplink(const uint8_t *station)
 	return load_be16(station) == NET_UPLINK_MAC || load_be16(station) == NET_UPLINK_MAC6;
 }
 
+static bool is_ipv6_of_uplink(const uint8_t *address)
+{
+	static const uint8_t zeros[IPV6_ADDRESS];
+	unsigned prefix = load_be16(address);
+
+	return (prefix == NET_PREFIX6 || prefix == LINK_LOCAL6) && !memcmp(address + 2, zeros, IPV6_ADDRESS - 3) &&
+	       (address[15] == (NET_GATEWAY & 0xff) || address[15] == (NET_RESOLVER & 0xff));
+}
+
+/* Whose is it? Its own, or nobody's yet. */
+static bool may_have_ipv6(struct ethernet_switch *s, struct port *p, const uint8_t *address)
+{
+	int owner = address_table_find(&s->neighbours, address, IPV6_ADDRESS);
+
+	return !is_ipv6_of_uplink(address) && (owner < 0 || (unsigned)owner == number_of(s, p));
+}
+
+static bool take_ipv6(struct ethernet_switch *s, struct port *p, const uint8_t *address)
+{
+	return may_have_ipv6(s, p, address) &&
+	       !address_table_learn(&s->neighbours, number_of(s, p), address, IPV6_ADDRESS, clock_ms());
+}
+
+/* Neighbour discovery is what others believe, so it must be about the port's own addresses; who says first that he has one, or asks
+ * whether he can, has it. A packet must only not be from another's. */
+static bool may_claim_ipv6(struct ethernet_switch *s, struct port *p, const uint8_t *frame, size_t len)
+{
+	struct ipv6_claims c;
+
+	if (!ipv6_parse(&c, frame, len))
+		return false;
+	if (c.source && !(c.discovery ? take_ipv6(s, p, c.source) : may_have_ipv6(s, p, c.source)))
+		return false;
+	if (!c.target || take_ipv6(s, p, c.target))
+		return true;
+	/* Who asks whether he can have what is another's shall hear from that one. */
+	return !c.source && !may_have_ipv6(s, p, c.target);
+}
+
 static bool may_come_in(struct ethernet_switch *s, struct port *p, const uint8_t *frame, size_t len)
 {
 	uint32_t address;
@@ -271,8 +317,9 @@ static bool may_come_in(struct ethernet_switch *s, struct port *p, const uint8_t
 		return false;
 	if (ethernet_claim(frame, len, &address) && !may_claim(s, p, address))
 		return false;
-	return !mac_table_learn(
-		&s->stations, (unsigned)(p - s->ports), ethernet_source(frame), clock_ms());
+	if (!may_claim_ipv6(s, p, frame, len))
+		return false;
+	return !address_table_learn(&s->stations, number_of(s, p), ethernet_source(frame), ETHERNET_ADDRESS, clock_ms());
 }
 
 /* Only what is from the guest's own address: the uplink remembers who has which, for a few, and
@@ -315,7 +362,7 @@ static void pass_on(struct ethernet_switch *s, struct port *p, const uint8_t *fr
 		to_uplink(s, p, frame, len);
 		return;
 	}
-	port = mac_table_find(&s->stations, to);
+	port = address_table_find(&s->stations, to, ETHERNET_ADDRESS);
 	if (port < 0)
 		send_to_all(s, p, frame, len);
 	else if (&s->ports[port] != p)
@@ -333,7 +380,8 @@ static void leave(struct ethernet_switch *s, struct port *p)
 		memcpy(s->names_by_address[p->address - NET_ADDRESS], p->name, sizeof(p->name));
 	close(p->fd);
 	*p = (struct port){.fd = -1};
-	mac_table_forget(&s->stations, (unsigned)(p - s->ports));
+	address_table_forget(&s->stations, number_of(s, p));
+	address_table_forget(&s->neighbours, number_of(s, p));
 	s->guests--;
 	s->idle_ms = clock_ms();
 }
@@ -364,7 +412,7 @@ static void read_port(struct ethernet_switch *s, struct port *p)
 
 static struct port *free_port(struct ethernet_switch *s)
 {
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		if (s->ports[i].fd < 0)
 			return &s->ports[i];
 	return NULL;
@@ -382,7 +430,7 @@ static bool take_guest(struct ethernet_switch *s)
 		return false;
 	if (!p) {
 		log_warning("a guest was sent away: %d are here, as many as there is room for",
-			MAC_TABLE_PORTS);
+			ADDRESS_PORTS);
 		close(fd);
 		return true;
 	}
@@ -427,7 +475,7 @@ static int before_poll(struct ethernet_switch *s, int timeout)
 	poll_set_add(&s->set, rests ? -1 : s->meeting.listener, POLLIN);
 	if (rests && (timeout < 0 || timeout > ACCEPT_REST_MS))
 		timeout = ACCEPT_REST_MS;
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		s->port_at[i] =
 			s->ports[i].fd < 0 ? -1 : poll_set_add(&s->set, s->ports[i].fd, POLLIN);
 	uplink_before(s->uplink, &s->set, &timeout);
@@ -445,7 +493,7 @@ static void loop(struct ethernet_switch *s)
 			for (size_t i = 0; i < s->set.count; i++)
 				s->set.fds[i].revents = 0;
 		uplink_after(s->uplink, r < 0);
-		for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+		for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 			if (poll_set_events(&s->set, s->port_at[i]))
 				read_port(s, &s->ports[i]);
 		if (poll_set_events(&s->set, 1))
@@ -513,7 +561,7 @@ int switch_run(const struct switch_options *o, struct err *e)
 	s->signals = -1;
 	s->next_address = NET_GUEST_FIRST;
 	s->idle_ms = clock_ms();
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		s->ports[i].fd = -1;
 	r = meeting_open(&s->meeting, o->network, e);
 	if (!r)
@@ -528,7 +576,7 @@ int switch_run(const struct switch_options *o, struct err *e)
 		o->ready(o->context, s->meeting.path);
 		loop(s);
 	}
-	for (unsigned i = 0; i < MAC_TABLE_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
 		cleanup_close(&s->ports[i].fd);
 	cleanup_close(&s->signals);
 	uplink_close(s->uplink);

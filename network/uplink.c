@@ -107,9 +107,9 @@ int uplink_open_at(struct uplink **out, uint32_t network, bool isolated, uplink_
 {
 	/* The prefix is of the kind that all choose last: a host without IPv6 itself would only
 	 * cost its guests time. */
-	static const struct in6_addr prefix = {.s6_addr = {0xfe, 0xc0}},
-				     host = {.s6_addr = {0xfe, 0xc0, [15] = 2}},
-				     resolver = {.s6_addr = {0xfe, 0xc0, [15] = 3}};
+	static const struct in6_addr prefix = {.s6_addr = {NET_PREFIX6 >> 8, NET_PREFIX6 & 0xff}},
+				     host = {.s6_addr = {NET_PREFIX6 >> 8, NET_PREFIX6 & 0xff, [15] = 2}},
+				     resolver = {.s6_addr = {NET_PREFIX6 >> 8, NET_PREFIX6 & 0xff, [15] = 3}};
 	SlirpConfig config = {
 		.version = 4,
 		.restricted = isolated,

@@ -115,7 +115,7 @@ class Machine:
     def __init__(self, link, *args, kernel=None, fds=(), stderr=subprocess.STDOUT):
         kernel = kernel or built_kernel()
         more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
-        more += [] if "--network" in args else ["--network", "none"]
+        more += [] if "--network" in args or "--switch" in args else ["--network", "none"]
         self.report = f"report.{len(started)}"
         self.args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
         self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=fds)

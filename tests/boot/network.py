@@ -30,6 +30,16 @@ check("10.0.2.2" in out, f"switched off and on, the guest has no network: {out}"
 
 switches = [p for p in user_processes() if b"switch" in open(f"/proc/{p}/cmdline", "rb").read().split(b"\0")]
 check(len(switches) == 1, f"not one switch runs: {switches}")
+
+# A switch that is killed is replaced by whoever joins next; guests that switch off and on are on the new one.
+os.kill(int(switches[0]), signal.SIGKILL)
+p = as_user(INETBOOT, "join", "--network", "test", "true")
+check(p.returncode == 0, f"nobody can join any more: {p.stdout}")
+address = re.search(r"inetboot: network: (10\.0\.2\.\d+)", b.text)[1]
+for m in a, b:
+    m.command("ip link set vec0 down; ip link set vec0 up")
+out = a.command(f"ping -c 2 {address} || perl -MIO::Socket -e 'my $s = IO::Socket::INET->new(PeerAddr => \"{address}\", PeerPort => 9); print $!'")
+check(" 0% packet loss" in out or "refused" in out, f"the guests did not find the new switch: {out}")
 c = Machine(link, "--network", "other")
 c.login()
 check("10.0.2" not in c.command("getent hosts second.inetboot"), "networks are not apart")

@@ -56,6 +56,25 @@ def udp(source_port, destination_port, data):
     return struct.pack("!HHHH", source_port, destination_port, 8 + len(data), 0) + data
 
 
+def inet6(text):
+    return socket.inet_pton(socket.AF_INET6, text)
+
+
+def ipv6(protocol, source, destination, data):
+    head = struct.pack("!IHBB", 6 << 28, len(data), protocol, 255) + inet6(source) + inet6(destination)
+    if protocol == 58:
+        data = data[:2] + struct.pack("!H", checksum(head[8:] + struct.pack("!II", len(data), protocol) + data)) + data[4:]
+    return head + data
+
+
+def neighbour(kind, target, station):
+    """A solicitation (135) or advertisement (136)."""
+    return struct.pack("!BBHI", kind, 0, 0, 0x20000000 if kind == 136 else 0) + inet6(target) + (bytes([kind - 134, 1]) + station if station else b"")
+
+
+ALL6 = bytes.fromhex("333300000001")  # the station of ff02::1
+
+
 class Guest:
     """One end of the wire."""
     count = 0
@@ -105,9 +124,13 @@ class Guest:
                 f"answer to ARP for {address}")
         return self.known[address]
 
-    def dhcp_once(self, kind, *options):
+    def claim6(self, address, source=None, kind=136, station=None):
+        """Neighbour discovery: says to have that address, or asks whether it is free."""
+        self.send(ALL6, 0x86dd, ipv6(58, source or address, "ff02::1", neighbour(kind, address, station or self.mac)))
+
+    def dhcp_once(self, kind, *options, asker=None):
         text = b"".join(bytes([code, len(value)]) + value for code, value in [(53, bytes([kind])), *options]) + b"\xff"
-        message = struct.pack("!BBBBIHH16s16s192sI", 1, 1, 6, 0, 7, 0, 0x8000, b"", self.mac, b"", 0x63825363) + text
+        message = struct.pack("!BBBBIHH16s16s192sI", 1, 1, 6, 0, 7, 0, 0x8000, b"", asker or self.mac, b"", 0x63825363) + text
         self.send(ALL, 0x800, ipv4(17, "0.0.0.0", "255.255.255.255", udp(68, 67, message)))
         return self.receive(self.dhcp_answer, "answer to DHCP")
 
@@ -239,7 +262,23 @@ def test_hostile():
     a, b, bad = Guest(switch, "a"), Guest(switch, "b"), Guest(switch, "bad")
     bad.arp(GATEWAY)
     mine = struct.pack("!HHBBH", 1, 0x800, 6, 4, 2) + bad.mac
+    a.claim6("fe80::a")
+    a.claim6("fec0::a")
+    a.barrier()
     refused = [
+        lambda: bad.claim6("fe80::a"),                                          # "I am a"
+        lambda: bad.claim6("fec0::a"),
+        lambda: bad.claim6("fe80::2"),                                          # the gateway
+        lambda: bad.claim6("fec0::3"),
+        lambda: bad.claim6("fe80::a", source="fe80::b"),
+        lambda: bad.claim6("fe80::a", source="::"),
+        lambda: bad.claim6("fe80::b", source="fe80::a"),
+        lambda: bad.claim6("fe80::b", source="fe80::a", kind=135),              # asks as a, who is then remembered as bad
+        lambda: bad.claim6("fe80::b", station=a.mac),
+        lambda: bad.send(a.mac, 0x86dd, ipv6(17, "fec0::a", "fe80::a", udp(1, 2, b"spoof"))),
+        lambda: bad.send(a.mac, 0x86dd, ipv6(17, "fe80::b", "fe80::a", udp(547, 546, b"spoof"))),
+        lambda: bad.send(ALL6, 0x86dd, ipv6(58, "fe80::b", "ff02::1", struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0))),
+        lambda: bad.send(a.mac, 0x86dd, ipv6(58, "fe80::b", "fe80::a", b"\x89\0\0\0\0\0\0\0" + inet6("fec0::a") + inet6("fe80::b"))),
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=a.mac),                     # another guest's station
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=bytes.fromhex("52550a000202")),  # the gateway's
         lambda: bad.send(ALL, 0x88b5, b"spoof", mac=b"\xff" * 6),               # a group
@@ -295,6 +334,48 @@ def test_stuck():
     counts = left(switch, "stuck")
     check(counts[3] > 1000, f"lost: {counts}")
     check(left_none(switch, b), "the guest that reads lost frames")
+    switch.end()
+
+
+def test_greedy():
+    """One that asks for all addresses and names, and floods, while others join and ask."""
+    switch = Switch()
+    a, b, greedy = Guest(switch, "a"), Guest(switch, "b"), Guest(switch, "greedy")
+    for n in range(15, 232):
+        wanted = f"10.0.2.{n}"
+        address, options = greedy.dhcp_once(3, (50, inet(wanted)), (12, b"greedy-%d" % n), asker=struct.pack("!HI", 0x0600, n))
+        check(options[53] == (b"\5" if wanted == greedy.address else b"\6"), f"it got {wanted}, too: {options}")
+        address, _ = greedy.dhcp_once(1, (12, b"greedy-%d" % n), asker=struct.pack("!HI", 0x0600, n))
+        check(address == greedy.address, f"it got {address}, too")
+    check(a.ask("greedy-20.inetboot") == (3, []), "it has many names")
+    # Neighbours: as many addresses as a port may have. Others have theirs.
+    for n in range(1000):
+        greedy.claim6(f"fe80::1:{n:x}")
+    greedy.barrier()
+    a.claim6("fe80::1:3e0")
+    frame = b.receive(lambda f: f if f[12:14] == b"\x86\xdd" and f[6:12] == a.mac else None, "an address that was only claimed in a flood")
+    check(frame[62:78] == inet6("fe80::1:3e0"), f"another frame: {frame}")
+    # Who wants to know whether an address is free gets his question to its owner.
+    b.claim6("fe80::1:3e0", source="::", kind=135)
+    a.receive(lambda f: f if f[54:55] == b"\x87" and f[6:12] == b.mac and f[62:78] == inet6("fe80::1:3e0") else None, "question for an address")
+    end = threading.Event()
+    # At the gateway, and at one who does not read.
+    frames = [to + greedy.mac + kind + b"f" * 1400 for to in (a.arp(GATEWAY), b.mac) for kind in (b"\x88\xb5", b"\x08\0", b"\x86\xdd")]
+
+    def flood():
+        while not end.is_set():
+            for frame in frames:
+                greedy.s.send(frame)
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        for _ in range(100):
+            check(a.ask("b.inetboot") == (0, [b.address]), "the flood did harm")
+        fresh = [Guest(switch, "fresh") for _ in range(20)]
+        check(len({g.address for g in fresh} | {greedy.address}) == 21, "an address was given twice")
+    finally:
+        end.set()
+        thread.join()
     switch.end()
 
 
@@ -393,7 +474,7 @@ def test_ends():
 
 
 def listens(network):
-    with open(f"{FOLDER}/network-{network}.lock") as lock:
+    with open(f"{FOLDER}/network-{network}/lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
@@ -401,7 +482,7 @@ def listens(network):
             return True
 
 
-for test in test_addresses_and_names, test_hostile, test_stuck, test_room, test_ways, test_ends:
+for test in test_addresses_and_names, test_hostile, test_greedy, test_stuck, test_room, test_ways, test_ends:
     started = time.monotonic()
     test()
     print(f"{test.__name__}: {time.monotonic() - started:.1f} s", flush=True)

@@ -1,10 +1,11 @@
 /* One frame from a guest, through all that looks into it: Ethernet, IPv4 and UDP, DHCP, DNS, and
- * the answers to them. */
+ * the answers to them; IPv6 and neighbour discovery. */
 #include "fuzz.h"
 
 #include "network/dhcp.h"
 #include "network/dns.h"
 #include "network/ethernet.h"
+#include "network/ipv6.h"
 
 static const uint8_t station[ETHERNET_ADDRESS] = {2, 0, 0, 0, 0, 1};
 
@@ -62,6 +63,18 @@ static void dns(const uint8_t *data, size_t size)
 	check_frame(frame, len);
 }
 
+/* What it claims lies in the frame. */
+static void ipv6(const uint8_t *data, size_t size)
+{
+	struct ipv6_claims c;
+
+	if (!ipv6_parse(&c, data, size))
+		return;
+	require(!c.source || (c.source >= data && c.source + IPV6_ADDRESS <= data + size));
+	require(!c.target || (c.discovery && c.target >= data && c.target + IPV6_ADDRESS <= data + size));
+	require(ethernet_type(data) == ETHERNET_IPV6 || (!c.source && !c.target && !c.discovery));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct datagram d;
@@ -74,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ethernet_claim(data, size, &address);
 	ethernet_is_service(data, size);
 	ethernet_may_leave(data, size);
+	ipv6(data, size);
 	if (!datagram_parse(&d, data, size))
 		return 0;
 	require(d.data >= data && d.data + d.len <= data + size);

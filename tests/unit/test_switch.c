@@ -7,10 +7,11 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "network/address_table.h"
 #include "network/dhcp.h"
 #include "network/dns.h"
 #include "network/ethernet.h"
-#include "network/mac_table.h"
+#include "network/ipv6.h"
 #include "network/names.h"
 
 static const uint8_t one[ETHERNET_ADDRESS] = {2, 0, 0, 0, 0, 1},
@@ -39,31 +40,31 @@ static void test_names(void **state)
 
 static void test_stations(void **state)
 {
-	struct mac_table t = {0};
+	struct address_table t = {0};
 	uint8_t many[ETHERNET_ADDRESS] = {2, 1};
 
-	assert_int_equal(mac_table_find(&t, one), -1);
-	assert_int_equal(mac_table_learn(&t, 3, one, 1), 0);
-	assert_int_equal(mac_table_find(&t, one), 3);
-	assert_int_equal(mac_table_learn(&t, 4, one, 2), -EADDRINUSE);
-	for (unsigned i = 1; i < MAC_PER_PORT; i++) {
+	assert_int_equal(address_table_find(&t, one, ETHERNET_ADDRESS), -1);
+	assert_int_equal(address_table_learn(&t, 3, one, ETHERNET_ADDRESS, 1), 0);
+	assert_int_equal(address_table_find(&t, one, ETHERNET_ADDRESS), 3);
+	assert_int_equal(address_table_learn(&t, 4, one, ETHERNET_ADDRESS, 2), -EADDRINUSE);
+	for (unsigned i = 1; i < ADDRESSES_PER_PORT; i++) {
 		many[5] = (uint8_t)i;
-		assert_int_equal(mac_table_learn(&t, 3, many, 2), 0);
+		assert_int_equal(address_table_learn(&t, 3, many, ETHERNET_ADDRESS, 2), 0);
 	}
-	assert_int_equal(mac_table_learn(&t, 3, two, 2), -ENOSPC);
-	assert_int_equal(mac_table_learn(&t, 3, one, MAC_AGE_MS), 0);
+	assert_int_equal(address_table_learn(&t, 3, two, ETHERNET_ADDRESS, 2), -ENOSPC);
+	assert_int_equal(address_table_learn(&t, 3, one, ETHERNET_ADDRESS, ADDRESS_AGE_MS), 0);
 	/* the others are old by now, and what is used is not */
-	assert_int_equal(mac_table_learn(&t, 3, two, MAC_AGE_MS + 2), 0);
-	assert_int_equal(mac_table_find(&t, one), 3);
+	assert_int_equal(address_table_learn(&t, 3, two, ETHERNET_ADDRESS, ADDRESS_AGE_MS + 2), 0);
+	assert_int_equal(address_table_find(&t, one, ETHERNET_ADDRESS), 3);
 	/* nobody else's, however long it is silent, until its place was needed */
-	assert_int_equal(mac_table_find(&t, many), 3);
-	assert_int_equal(mac_table_learn(&t, 4, many, 3 * MAC_AGE_MS), -EADDRINUSE);
+	assert_int_equal(address_table_find(&t, many, ETHERNET_ADDRESS), 3);
+	assert_int_equal(address_table_learn(&t, 4, many, ETHERNET_ADDRESS, 3 * ADDRESS_AGE_MS), -EADDRINUSE);
 	many[5] = 1;
-	assert_int_equal(mac_table_find(&t, many), -1);
-	assert_int_equal(mac_table_learn(&t, 4, many, MAC_AGE_MS + 2), 0);
-	mac_table_forget(&t, 3);
-	assert_int_equal(mac_table_find(&t, one), -1);
-	assert_int_equal(mac_table_find(&t, many), 4);
+	assert_int_equal(address_table_find(&t, many, ETHERNET_ADDRESS), -1);
+	assert_int_equal(address_table_learn(&t, 4, many, ETHERNET_ADDRESS, ADDRESS_AGE_MS + 2), 0);
+	address_table_forget(&t, 3);
+	assert_int_equal(address_table_find(&t, one, ETHERNET_ADDRESS), -1);
+	assert_int_equal(address_table_find(&t, many, ETHERNET_ADDRESS), 4);
 }
 
 static size_t frame_of(uint8_t *frame, const char *text)
@@ -135,9 +136,6 @@ static void test_frames(void **state)
 /* What only the switch and its uplink may say. */
 static void test_services(void **state)
 {
-	static const uint8_t heads[][9] = {
-		{0, 0}, {1, 0}, {1, 60}, {2, 0, 43}, {3, 44, 0, 60}, /* how many, which */
-	};
 	uint8_t frame[300];
 	struct datagram d = {.source = 1, .destination = 2, .source_port = 67, .destination_port = 68, .len = 4};
 	size_t len = datagram_frame(frame, &d, one, two);
@@ -151,14 +149,25 @@ static void test_services(void **state)
 	assert_false(ethernet_is_service(frame, len));
 	d.source_port = 68;
 	assert_false(ethernet_is_service(frame, datagram_frame(frame, &d, one, two)));
+}
 
+/* Behind heads (how many, which): a router's advertisement, a redirect, an answer of DHCPv6, which are the uplink's; a packet of
+ * neither kind. */
+static void test_ipv6_services(void **state)
+{
+	static const uint8_t heads[][9] = {
+		{0, 0}, {1, 0}, {1, 60}, {2, 0, 43}, {3, 44, 0, 60},
+	};
+	uint8_t frame[300] = {0, [12] = 0x86, 0xdd};
+	struct ipv6_claims claims;
+
+	memcpy(frame + ETHERNET_ADDRESS, one, sizeof(one));
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 		for (int what = 0; what < 4; what++) {
 			uint8_t *ip = frame + ETHERNET_HEAD, *next = ip + 6, *at = ip + 40;
+			size_t len;
 
 			memset(ip, 0, sizeof(frame) - ETHERNET_HEAD);
-			frame[12] = 0x86;
-			frame[13] = 0xdd;
 			for (unsigned k = 1; k <= heads[i][0]; k++) {
 				*next = heads[i][k];
 				next = at;
@@ -166,14 +175,69 @@ static void test_services(void **state)
 				at += heads[i][k] == 44 || k > 1 ? 8 : 16;
 			}
 			*next = what == 2 ? 17 : 58;
-			at[0] = what == 0 ? 134 : what == 1 ? 137 : what == 2 ? 547 >> 8 : 135;
+			at[0] = what == 0 ? 134 : what == 1 ? 137 : what == 2 ? 547 >> 8 : 128;
 			at[1] = what == 2 ? 547 & 0xff : 0;
 			len = (size_t)(at + 8 - frame);
-			assert_int_equal(ethernet_is_service(frame, len), what < 3);
+			assert_int_equal(ipv6_parse(&claims, frame, len), what == 3);
 			assert_true(ethernet_may_leave(frame, len));
-			for (size_t cut = ETHERNET_HEAD; cut < len; cut++)
-				assert_false(ethernet_is_service(frame, cut));
+			for (const uint8_t *cut = frame + ETHERNET_HEAD; cut < at; cut++)
+				assert_false(ipv6_parse(&claims, frame, (size_t)(cut - frame)));
 		}
+}
+
+#define ND 54 /* where it begins in a frame */
+
+/* A message with an option about a station: frame is from `one`. Returns the frame's length. */
+static size_t discovery(uint8_t *frame, unsigned kind, uint8_t source, uint8_t target, unsigned option, const uint8_t *station)
+{
+	size_t head = kind == 133 ? 8 : 24;
+
+	memset(frame, 0, 120);
+	memcpy(frame + ETHERNET_ADDRESS, one, sizeof(one));
+	store_be16(frame + 12, ETHERNET_IPV6);
+	frame[14] = 0x60;
+	store_be16(frame + 18, (uint16_t)(head + 8));
+	frame[20] = 58;
+	frame[14 + 8 + 15] = source;
+	frame[ND] = (uint8_t)kind;
+	frame[ND + 8 + 15] = target;
+	frame[ND + head] = (uint8_t)option;
+	frame[ND + head + 1] = 1;
+	memcpy(frame + ND + head + 2, station, sizeof(one));
+	return ND + head + 8;
+}
+
+static void test_discovery(void **state)
+{
+	uint8_t frame[120];
+	struct ipv6_claims c;
+	size_t len = discovery(frame, 136, 7, 8, 2, one);
+
+	assert_true(ipv6_parse(&c, frame, len));
+	assert_true(c.discovery && c.source == frame + 22 && c.target == frame + ND + 8);
+	for (size_t cut = ETHERNET_HEAD; cut < len; cut++)
+		assert_int_equal(ipv6_parse(&c, frame, cut), cut == len - 8); /* it may be without the option */
+	frame[ND + 25] = 0; /* an option without a length, one that goes beyond the end */
+	assert_false(ipv6_parse(&c, frame, len));
+	frame[ND + 25] = 2;
+	assert_false(ipv6_parse(&c, frame, len));
+	assert_false(ipv6_parse(&c, frame, discovery(frame, 136, 7, 8, 2, two)));
+	assert_false(ipv6_parse(&c, frame, discovery(frame, 136, 0, 8, 2, one))); /* from nobody */
+	assert_false(ipv6_parse(&c, frame, discovery(frame, 135, 7, 8, 1, two)));
+	assert_false(ipv6_parse(&c, frame, discovery(frame, 133, 7, 0, 1, two)));
+	assert_true(ipv6_parse(&c, frame, discovery(frame, 133, 7, 0, 1, one)));
+	assert_true(c.discovery && c.source && !c.target);
+	assert_true(ipv6_parse(&c, frame, discovery(frame, 135, 7, 8, 1, one))); /* who looks for another one claims only what is his */
+	assert_true(c.source && !c.target);
+	assert_true(ipv6_parse(&c, frame, discovery(frame, 135, 0, 8, 1, one)));
+	assert_true(!c.source && c.target == frame + ND + 8);
+	/* In a fragment it would have to be put together first. */
+	len = discovery(frame, 136, 7, 8, 2, one);
+	memmove(frame + ND + 8, frame + ND, len - ND);
+	memcpy(frame + ND, (uint8_t[]){58, 0, 0, 1, 0, 0, 0, 0}, 8);
+	frame[20] = 44;
+	store_be16(frame + 18, (uint16_t)(len + 8 - ND));
+	assert_false(ipv6_parse(&c, frame, len + 8));
 }
 
 static void test_dhcp(void **state)
@@ -260,6 +324,8 @@ int main(void)
 		cmocka_unit_test(test_stations),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_services),
+		cmocka_unit_test(test_ipv6_services),
+		cmocka_unit_test(test_discovery),
 		cmocka_unit_test(test_dhcp),
 		cmocka_unit_test(test_dns),
 	};

@@ -1,0 +1,190 @@
+/* The wire: see bridge.h. */
+#include "machine/bridge.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/sandbox.h"
+#include "network/vde.h"
+
+#define FRAMES_AT_ONCE 64 /* of one side, before the other has its turn */
+#define WAITING 4	  /* connections that were not taken yet */
+#define REST_US 100000	  /* after a connection for which there was no port, or no process */
+
+#define LISTENER_FD 3 /* in the bridge; it has no other files of the machine's */
+
+enum { GUEST, SWITCH, CONTROL };
+
+struct frame {
+	uint8_t bytes[BRIDGE_FRAME_MOST + 1]; /* one more: a frame that fills it is too long */
+	size_t len;
+};
+
+struct wire {
+	int guest, data;
+	struct frame out, in;
+	bool held; /* out waits for the switch */
+};
+
+/* 1: a frame; 0: there is none now; -1: the other side is gone, for good. */
+static int receive(struct frame *f, int fd)
+{
+	ssize_t n;
+
+	do {
+		n = recv(fd, f->bytes, sizeof(f->bytes), MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -1;
+	f->len = (size_t)n;
+	return 1;
+}
+
+static bool may_pass(const struct frame *f)
+{
+	return f->len >= BRIDGE_FRAME_LEAST && f->len <= BRIDGE_FRAME_MOST;
+}
+
+/* To the switch, or it is held. False: the switch is gone. */
+static bool send_out(struct wire *w)
+{
+	ssize_t n = send(w->data, w->out.bytes, w->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	w->held = n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS);
+	return n >= 0 || w->held || errno == EMSGSIZE;
+}
+
+/* False: one side is gone. */
+static bool from_guest(struct wire *w)
+{
+	if (w->held)
+		return false; /* frames were not asked for, so this is its end */
+	for (int i = 0; i < FRAMES_AT_ONCE && !w->held; i++) {
+		int r = receive(&w->out, w->guest);
+
+		if (r <= 0 || !w->out.len) /* no frame is empty: a stream that ended is */
+			return !r;
+		if (may_pass(&w->out) && !send_out(w))
+			return false;
+	}
+	return true;
+}
+
+static bool from_switch(struct wire *w)
+{
+	for (int i = 0; i < FRAMES_AT_ONCE; i++) {
+		int r = receive(&w->in, w->data);
+
+		if (r <= 0)
+			return !r;
+		if (may_pass(&w->in) && send(w->guest, w->in.bytes, w->in.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EPIPE)
+			return false;
+	}
+	return true;
+}
+
+/* Until one side ends. The switch says nothing more on its control connection: bytes there are its end, too. */
+static void move_frames(struct wire *w, int control)
+{
+	struct pollfd fds[] = {[GUEST] = {.fd = w->guest}, [SWITCH] = {.fd = w->data}, [CONTROL] = {.fd = control, .events = POLLIN}};
+	bool go_on = true;
+
+	while (go_on) {
+		fds[GUEST].events = w->held ? 0 : POLLIN;
+		fds[SWITCH].events = (short)(POLLIN | (w->held ? POLLOUT : 0));
+		if (poll(fds, 3, -1) < 0)
+			continue;
+		go_on = !fds[CONTROL].revents && (!w->held || send_out(w)) && (!fds[SWITCH].revents || from_switch(w)) &&
+			(!fds[GUEST].revents || from_guest(w));
+	}
+}
+
+__attribute__((noreturn)) static void run_wire(int guest, const char *vde)
+{
+	struct vde_port port = VDE_PORT_INIT;
+	struct sandbox_rules rules = {0};
+	struct err e = ERR_INIT;
+	struct wire w = {.guest = guest};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "inetboot-wire");
+	if (vde_open(&port, vde, &e) < 0 || sandbox_enter(&rules, &e) < 0) {
+		log_warning("the guest is not connected: %s", e.text);
+		usleep(REST_US);
+		_exit(1);
+	}
+	w.data = port.data;
+	move_frames(&w, port.control);
+	_exit(0);
+}
+
+__attribute__((noreturn)) static void run_bridge(int listener, const char *vde)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "inetboot-bridge");
+	dup2(listener, LISTENER_FD);
+	close_range(LISTENER_FD + 1, ~0U, 0);
+	setsid(); /* what is typed to end the guest must not end its network first */
+	for (;;) {
+		_cleanup_close_ int guest = accept4(LISTENER_FD, NULL, NULL, SOCK_CLOEXEC);
+		pid_t wire = guest < 0 ? -1 : fork();
+
+		if (!wire)
+			run_wire(guest, vde);
+		if (wire < 0)
+			usleep(REST_US);
+		while (wire > 0 && waitpid(wire, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+}
+
+static int listen_at(const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, WAITING) < 0)
+		return err_errno(e, "cannot listen at %s", path);
+	return steal_fd(&fd);
+}
+
+int bridge_start(const char *path, const char *vde, pid_t *pid, struct err *e)
+{
+	struct vde_port port = VDE_PORT_INIT;
+	_cleanup_close_ int listener = -1;
+	int r = vde_open(&port, vde, e);
+
+	vde_close(&port);
+	if (r < 0)
+		return r;
+	listener = listen_at(path, e);
+	if (listener < 0)
+		return listener;
+	fflush(NULL);
+	*pid = fork();
+	if (!*pid)
+		run_bridge(listener, vde);
+	return *pid < 0 ? err_errno(e, "cannot start the bridge to the switch at %s", vde) : 0;
+}
+
+void bridge_stop(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
