@@ -32,6 +32,7 @@ static const struct command {
 	{"verify", cmd_verify, "check every block of an image or of a store"},
 	{"key", cmd_key, "make a key pair for publishing"},
 	{"publish", cmd_publish, "put a disk image into a store"},
+	{"commit", cmd_commit, "publish what a guest wrote as the next version"},
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},
 	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
 	{"switch", cmd_switch, "be the Ethernet switch of a network of machines"},
