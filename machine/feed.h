@@ -10,12 +10,14 @@
 
 #include "base/err.h"
 #include "disk/image.h"
+#include "format/cow.h"
 
 struct feed {
 	pid_t pid;     /* the supervisor */
 	char *disk;    /* path of the virtual disk's file; owned */
 	char *status;  /* path of the status file; owned */
 	char *file;    /* the same disk as a plain file that is read without us, or NULL; owned */
+	struct cow_binding image; /* in a store, that the disk is of, but for its link; version 0: none */
 	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */
 };
 

@@ -199,6 +199,25 @@ static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
 	return r < 0 ? err_set(e, r, "the kernel's command line is too long") : 0;
 }
 
+/* What a new overlay is bound to: the version that the guest gets, with a link that names it. NULL: an image of none. */
+static const struct cow_binding *overlay_image(struct machine *m)
+{
+	struct cow_binding *b = &m->feed.image;
+	struct link l;
+
+	if (!b->version)
+		return NULL;
+	if (link_parse(&l, m->o->link, NULL) == 0) {
+		_cleanup_free_ char *folder = l.remote ? NULL : realpath(l.store, NULL);
+		_cleanup_free_ char *text = link_format(folder ? folder : l.store, b->name, b->version, l.has_key ? &l.key : NULL);
+
+		if (text && strlen(text) <= COW_LINK_MAX)
+			strcpy(b->link, text);
+		link_free(&l);
+	}
+	return b;
+}
+
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf words = BUF_INIT(65536);
@@ -217,7 +236,7 @@ static int start_guest(struct machine *m, struct err *e)
 		r = build_cmdline(m, &words, e);
 	if (!r && m->o->overlay) {
 		overlay = own_name(m, m->o->overlay, "overlay", e);
-		r = overlay ? cow_check(m->o->overlay, disk, e) : -EIO;
+		r = overlay ? cow_prepare(m->o->overlay, disk, overlay_image(m), e) : -EIO;
 	}
 	if (!r && m->o->network) {
 		network = file_path("%s/network", m->dir);
