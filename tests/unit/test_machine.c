@@ -110,6 +110,7 @@ static void test_cow_is_bound_to_an_image(void **state)
 	struct err e = ERR_INIT;
 	struct cow_head head;
 	struct stat st;
+	int fd;
 
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(chdir(dir), 0);
@@ -124,7 +125,9 @@ static void test_cow_is_bound_to_an_image(void **state)
 	assert_int_equal(utimensat(AT_FDCWD, "disk", times, 0), 0);
 	other.version = 4;
 	assert_int_equal(cow_prepare("overlay", "disk", &other, &e), 0);
-	assert_int_equal(file_pread(open("overlay", O_RDONLY), start, sizeof(start), 0), 0);
+	fd = open("overlay", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(file_pread(fd, start, sizeof(start), 0), 0);
+	close(fd);
 	assert_int_equal(cow_head_parse(&head, start, sizeof(start), NULL), 0);
 	assert_int_equal(head.mtime, 1000);
 
