@@ -145,3 +145,10 @@ int cow_prepare(const char *overlay, const char *disk, const struct cow_binding 
 	r = check_unused(fd, overlay, e);
 	return r < 0 ? r : check(fd, overlay, &st, &disk_st, image, e);
 }
+
+int cow_sync(const char *overlay, struct err *e)
+{
+	_cleanup_close_ int fd = open(overlay, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 || fsync(fd) < 0 ? err_errno(e, "cannot bring the overlay %s onto the disk", overlay) : 0;
+}

@@ -14,4 +14,7 @@
  * runs; -EINVAL: no such file at all. */
 int cow_prepare(const char *overlay, const char *disk, const struct cow_binding *image, struct err *e);
 
+/* Brings what the guest wrote onto the disk, once it has ended: see docs/internals.md for what happens before. */
+int cow_sync(const char *overlay, struct err *e);
+
 #endif

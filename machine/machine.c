@@ -543,6 +543,8 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	if (o->timeout_s)
 		m.limit_ms = m.watch.start_ms + o->timeout_s * 1000ULL;
 	end = run(&m, e);
+	if (o->overlay && m.guest > 0 && cow_sync(o->overlay, &why) < 0)
+		log_warning("%s", why.text);
 	console_close(&m.console);
 	write_report(&m, end);
 	feed_stop(&m.feed);
