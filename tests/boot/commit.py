@@ -97,7 +97,11 @@ m.login()
 out = m.command(f"echo 'deb [trusted=yes] http://host.inetboot:{port}/ ./' >/etc/apt/sources.list.d/told.list; "
                 "O='-q -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/told.list -o Dir::Etc::sourceparts=-'; apt-get $O update && apt-get $O -y install told")
 check("Setting up told" in out, f"not installed: {out}")
-m.poweroff()
+# Killed, the machine has lost nothing that it had synced.
+m.command("sync")
+m.p.kill()
+m.p.wait()
+wait_for(lambda: not user_processes(), "the end of all processes of a machine that was killed")
 m = Machine(link, "--overlay", "my.cow")
 m.login()
 check(told in m.command("told"), "the program does not run with the overlay")
