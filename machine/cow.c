@@ -25,7 +25,15 @@ static int check_folder(const char *overlay, struct err *e)
 	return 0;
 }
 
-/* Its beginning as a whole or not at all, and then the hole behind it, which grow() makes where this was interrupted in between. */
+/* To its whole length, which is a hole behind its beginning. */
+static int grow(const char *overlay, const struct cow_head *head, struct err *e)
+{
+	_cleanup_close_ int fd = open(overlay, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || ftruncate(fd, (off_t)cow_file_len(head)) < 0 ? err_errno(e, "cannot write to the overlay %s", overlay) : 0;
+}
+
+/* Its beginning as a whole or not at all; where that is all there is, as this was interrupted, it grows the next time. */
 static int make(const char *overlay, const char *disk, const struct stat *disk_st, const struct cow_binding *image, struct err *e)
 {
 	uint8_t start[COW_START];
@@ -38,18 +46,10 @@ static int make(const char *overlay, const char *disk, const struct stat *disk_s
 		r = file_save(AT_FDCWD, overlay, start, sizeof(start), FILE_SYNC | FILE_EXCLUSIVE, e);
 	if (r < 0)
 		return err_add(e, "cannot make the overlay %s", overlay);
-	if (truncate(overlay, (off_t)cow_file_len(&head)) == 0)
-		return 0;
-	err_errno(e, "cannot make the overlay %s", overlay);
-	unlink(overlay);
-	return e ? e->code : -EIO;
-}
-
-static int grow(const char *overlay, const struct cow_head *head, const struct stat *st, struct err *e)
-{
-	if (st->st_size == COW_START && truncate(overlay, (off_t)cow_file_len(head)) < 0)
-		return err_errno(e, "cannot write to the overlay %s", overlay);
-	return 0;
+	r = grow(overlay, &head, e);
+	if (r < 0)
+		unlink(overlay);
+	return r;
 }
 
 /* Does another machine have it? User-Mode Linux locks it. */
@@ -118,7 +118,7 @@ static int check(int fd, const char *overlay, const struct stat *st, const struc
 		r = check_binding(overlay, &head, &bound, image, disk, e);
 	else
 		r = check_size_and_time(overlay, &head, disk, e);
-	return r < 0 ? r : grow(overlay, &head, st, e);
+	return r < 0 || st->st_size != COW_START ? r : grow(overlay, &head, e);
 }
 
 int cow_prepare(const char *overlay, const char *disk, const struct cow_binding *image, struct err *e)
