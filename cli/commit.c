@@ -18,15 +18,21 @@
 
 static const char help[] =
 	"Usage: inetboot commit OVERLAY STORE --key FILE [OPTION]...\n\n"
-	"Publishes the disk of an image with what a guest wrote over it as the image's next version. OVERLAY is the file of\n"
-	"`inetboot boot --overlay`; it stays as it is. STORE is the folder with the image. Only what was written is read and\n"
+	"Publishes the disk of an image with what a guest wrote over it as the image's next "
+	"version. OVERLAY is the file of\n"
+	"`inetboot boot --overlay`; it stays as it is. STORE is the folder with the image. Only "
+	"what was written is read and\n"
 	"compressed: it takes as long as that, not as long as the disk is large.\n\n"
-	"The new version has the boot entries, mirrors and all else of the one before, but no boot pack: record that anew.\n"
-	"The overlay belongs to the old version (boot it as NAME@N); start the new one with a new overlay.\n\n"
+	"The new version has the boot entries, mirrors and all else of the one before, but no boot "
+	"pack: record that anew.\n"
+	"The overlay belongs to the old version (boot it as NAME@N); start the new one with a new "
+	"overlay.\n\n"
 	"  -k, --key FILE       secret key to sign with: that of the versions before\n"
-	"  -b, --base LINK      the image, or version, over which it was written (default: what the overlay says; those of older\n"
+	"  -b, --base LINK      the image, or version, over which it was written (default: what "
+	"the overlay says; those of older\n"
 	"                       programs, and of User-Mode Linux itself, do not)\n"
-	"      --force          also when the store has a newer version by now: that one stays, as NAME@N, but what is new in it\n"
+	"      --force          also when the store has a newer version by now: that one stays, as "
+	"NAME@N, but what is new in it\n"
 	"                       is not in the version that is made\n"
 	"  -l, --level N        zstd level, 1 to 19 (default: 9)\n"
 	"  -j, --jobs N         compressing threads (default: one per processor)\n"
@@ -64,12 +70,14 @@ static int take_option(struct commit_options *o, int code, char *value)
 		return 0;
 	case 'l':
 		if (text_to_u64(value, &n) < 0 || !n || n > PUBLISH_LEVEL_MAX)
-			return cli_usage("commit", "--level %s: it must be 1 to %d", value, PUBLISH_LEVEL_MAX);
+			return cli_usage("commit", "--level %s: it must be 1 to %d", value,
+				PUBLISH_LEVEL_MAX);
 		o->level = (int)n;
 		return 0;
 	case 'j':
 		if (text_to_u64(value, &n) < 0 || !n || n > PIPELINE_JOBS_MAX)
-			return cli_usage("commit", "--jobs %s: it must be 1 to %d", value, PIPELINE_JOBS_MAX);
+			return cli_usage("commit", "--jobs %s: it must be 1 to %d", value,
+				PIPELINE_JOBS_MAX);
 		o->jobs = (unsigned)n;
 		return 0;
 	default:
@@ -90,15 +98,19 @@ static void print_result(const struct commit_result *r, uint64_t ms)
 	text_size(scanned, r->scanned);
 	text_size(fresh, r->blocks.new_bytes);
 	if (r->unchanged)
-		printf("%s version %" PRIu64 " (unchanged): nothing was written that differs\n", r->name, r->version);
+		printf("%s version %" PRIu64 " (unchanged): nothing was written that differs\n",
+			r->name, r->version);
 	else
-		printf("%s version %" PRIu64 ", made from version %" PRIu64 ": %s written\n", r->name, r->version, r->base_version, changed);
-	printf("new: %s in %" PRIu64 " of %" PRIu64 " blocks; %s of the disk looked at; %" PRIu64 ".%" PRIu64 " seconds\n", fresh,
-		r->blocks.new_blocks, r->blocks.blocks, scanned, ms / 1000, ms % 1000 / 100);
+		printf("%s version %" PRIu64 ", made from version %" PRIu64 ": %s written\n",
+			r->name, r->version, r->base_version, changed);
+	printf("new: %s in %" PRIu64 " of %" PRIu64 " blocks; %s of the disk looked at; %" PRIu64
+	       ".%" PRIu64 " seconds\n",
+		fresh, r->blocks.new_blocks, r->blocks.blocks, scanned, ms / 1000, ms % 1000 / 100);
 	printf("%s\n", r->link);
 	fflush(stdout);
 	if (r->lost_pack)
-		log_info("version %" PRIu64 " has a boot pack and this one has none: record a boot of it, and run `inetboot profile`",
+		log_info("version %" PRIu64 " has a boot pack and this one has none: record a boot "
+					    "of it, and run `inetboot profile`",
 			r->base_version);
 }
 

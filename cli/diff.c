@@ -27,20 +27,26 @@
 
 static const char help[] =
 	"Usage: inetboot diff [OPTIONS] LINK LINK\n\n"
-	"Shows what differs between two images, usually versions of one: NAME@1 and NAME@2, or NAME@1 and NAME. How many blocks of the\n"
-	"second one are new to who has the first, and where the disks differ; no block is fetched for that.\n\n"
+	"Shows what differs between two images, usually versions of one: NAME@1 and NAME@2, or "
+	"NAME@1 and NAME. How many blocks of the\n"
+	"second one are new to who has the first, and where the disks differ; no block is fetched "
+	"for that.\n\n"
 	"  --ranges             list the places where they differ, in bytes: from, to\n"
-	"  --files              list the files that were added (+), removed (-) and changed (~: other size, time, mode, owner or inode),\n"
-	"                       on disks that are one ext4 (needs debugfs) or squashfs (unsquashfs); this mounts both and reads what it needs\n"
+	"  --files              list the files that were added (+), removed (-) and changed (~: "
+	"other size, time, mode, owner or inode),\n"
+	"                       on disks that are one ext4 (needs debugfs) or squashfs "
+	"(unsquashfs); this mounts both and reads what it needs\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot diff --files store/debian@1 store/debian@2\n";
 
 static int show_ranges, show_files;
 
-static void print_difference(const struct image *a, const struct image *b, const struct difference *d)
+static void print_difference(
+	const struct image *a, const struct image *b, const struct difference *d)
 {
 	const struct manifest *m = &a->manifest, *n = &b->manifest;
-	char fresh[TEXT_SIZE_MAX], fetch[TEXT_SIZE_MAX], changed[TEXT_SIZE_MAX], size[TEXT_SIZE_MAX];
+	char fresh[TEXT_SIZE_MAX], fetch[TEXT_SIZE_MAX], changed[TEXT_SIZE_MAX],
+		size[TEXT_SIZE_MAX];
 	uint64_t bytes = d->file_bytes;
 
 	/* Of blocks on a server only the sum is known. */
@@ -50,9 +56,11 @@ static void print_difference(const struct image *a, const struct image *b, const
 	text_size(fetch, bytes);
 	text_size(changed, d->range_bytes);
 	text_size(size, n->image.size);
-	printf("%s version %" PRIu64 " to %s version %" PRIu64 "\n", m->name, m->version, n->name, n->version);
-	printf("%-12s %" PRIu64 " of %" PRIu64 " are new: %s of its disk, %s%s to fetch\n", "blocks", d->new_chunks, d->chunks, fresh,
-		d->file_bytes || !bytes ? "" : "about ", fetch);
+	printf("%s version %" PRIu64 " to %s version %" PRIu64 "\n", m->name, m->version, n->name,
+		n->version);
+	printf("%-12s %" PRIu64 " of %" PRIu64 " are new: %s of its disk, %s%s to fetch\n",
+		"blocks", d->new_chunks, d->chunks, fresh, d->file_bytes || !bytes ? "" : "about ",
+		fetch);
 	printf("%-12s %s of %s, in %zu places\n", "differs", changed, size, d->range_count);
 	for (size_t i = 0; show_ranges && i < d->range_count; i++)
 		printf("%" PRIu64 " %" PRIu64 "\n", d->ranges[i].start, d->ranges[i].end);
@@ -118,7 +126,8 @@ static int detect(const char *disk, char filesystem[32], struct err *e)
 	return filesystem_detect(read_file, &fd, (uint64_t)st.st_size, filesystem, e);
 }
 
-static int load_files(struct file_list *out, const char *link, const struct image_options *o, const char *scratch, const char *name, struct err *e)
+static int load_files(struct file_list *out, const char *link, const struct image_options *o,
+	const char *scratch, const char *name, struct err *e)
 {
 	_cleanup_free_ char *dir = file_path("%s/%s", scratch, name);
 	char filesystem[32];
@@ -139,7 +148,9 @@ static int load_files(struct file_list *out, const char *link, const struct imag
 
 static void print_file(char mark, const struct file_entry *f, const char *before)
 {
-	_cleanup_free_ char *line = before ? file_path("%s (%s; before: %s)", f->path, f->what, before) : file_path("%s", f->path);
+	_cleanup_free_ char *line =
+		before ? file_path("%s (%s; before: %s)", f->path, f->what, before)
+		       : file_path("%s", f->path);
 
 	if (!line)
 		return;
@@ -153,7 +164,8 @@ static void print_files(const struct file_list *a, const struct file_list *b)
 	size_t i = 0, k = 0;
 
 	while (i < a->count || k < b->count) {
-		const struct file_entry *x = i < a->count ? &a->list[i] : NULL, *y = k < b->count ? &b->list[k] : NULL;
+		const struct file_entry *x = i < a->count ? &a->list[i] : NULL,
+					*y = k < b->count ? &b->list[k] : NULL;
 		int order = !x ? 1 : !y ? -1 : strcmp(x->path, y->path);
 
 		if (order < 0)
@@ -191,8 +203,9 @@ static void on_signal(int number)
 
 int cmd_diff(int argc, char **argv)
 {
-	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"ranges", no_argument, &show_ranges, 1},
-		{"files", no_argument, &show_files, 1}, IMAGE_LONG_OPTIONS, {0}};
+	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+		{"ranges", no_argument, &show_ranges, 1}, {"files", no_argument, &show_files, 1},
+		IMAGE_LONG_OPTIONS, {0}};
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct image_option_values v;
 	struct err e = ERR_INIT;

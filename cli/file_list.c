@@ -16,7 +16,7 @@
 #include "publish/tool.h"
 
 #define OUTPUT_MAX (512u << 20) /* bytes that a tool may print */
-#define DEPTH_MAX 64		/* levels of folders */
+#define DEPTH_MAX 64            /* levels of folders */
 
 static int add(struct file_list *l, char *path, char *what, bool folder, struct err *e)
 {
@@ -52,19 +52,25 @@ struct level {
 };
 
 /* Of debugfs's `ls -l`:   inode  mode (type)  uid  gid  size  day-month-year hour:minute name */
-static int take_ext4_line(struct file_list *l, const char *folder, const char *line, struct level *next, struct err *e)
+static int take_ext4_line(struct file_list *l, const char *folder, const char *line,
+	struct level *next, struct err *e)
 {
 	unsigned mode, type, uid, gid;
 	uint64_t inode, size;
 	char day[16], minute[8], *path;
 	int end = 0, r;
 
-	if (sscanf(line, "%" SCNu64 " %o (%u) %u %u %" SCNu64 " %15s %7s %n", &inode, &mode, &type, &uid, &gid, &size, day, minute, &end) != 8 || !end)
+	if (sscanf(line, "%" SCNu64 " %o (%u) %u %u %" SCNu64 " %15s %7s %n", &inode, &mode, &type,
+		    &uid, &gid, &size, day, minute, &end) != 8 ||
+		!end)
 		return 0; /* an empty line, or that of a name without an inode */
 	if (!strcmp(line + end, ".") || !strcmp(line + end, ".."))
 		return 0;
 	path = file_path("%s/%s", folder, line + end);
-	r = add(l, path, file_path("%o %u:%u %" PRIu64 " %s %s, inode %" PRIu64, mode, uid, gid, size, day, minute, inode), S_ISDIR(mode), e);
+	r = add(l, path,
+		file_path("%o %u:%u %" PRIu64 " %s %s, inode %" PRIu64, mode, uid, gid, size, day,
+			minute, inode),
+		S_ISDIR(mode), e);
 	if (r < 0 || !S_ISDIR(mode))
 		return r;
 	if (next->count % 256 == 0) {
@@ -79,7 +85,8 @@ static int take_ext4_line(struct file_list *l, const char *folder, const char *l
 }
 
 /* What debugfs prints is, for each command, a line that repeats it, and then the list. */
-static int take_ext4(struct file_list *l, const struct level *now, char *text, struct level *next, struct err *e)
+static int take_ext4(
+	struct file_list *l, const struct level *now, char *text, struct level *next, struct err *e)
 {
 	size_t folder = 0;
 	int r = 0;
@@ -93,10 +100,14 @@ static int take_ext4(struct file_list *l, const struct level *now, char *text, s
 	return r;
 }
 
-static int list_ext4_level(struct file_list *l, const struct level *now, const char *disk, const char *script, struct level *next, struct err *e)
+static int list_ext4_level(struct file_list *l, const struct level *now, const char *disk,
+	const char *script, struct level *next, struct err *e)
 {
 	_cleanup_buf_ struct buf commands = BUF_INIT(OUTPUT_MAX), output = BUF_INIT(OUTPUT_MAX);
-	struct tool tool = {.package = "e2fsprogs", .argv = {"debugfs", "-f", script, disk}, .env = {"DEBUGFS_PAGER=cat"}, .output = &output};
+	struct tool tool = {.package = "e2fsprogs",
+		.argv = {"debugfs", "-f", script, disk},
+		.env = {"DEBUGFS_PAGER=cat"},
+		.output = &output};
 	int r = 0;
 
 	for (size_t i = 0; !r && i < now->count; i++)
@@ -138,15 +149,19 @@ static int take_squashfs_line(struct file_list *l, const char *line, struct err 
 	char mode[16], owner[32], size[32], day[16], minute[8];
 	int end = 0;
 
-	if (sscanf(line, "%15s %31s %31s %15s %7s %n", mode, owner, size, day, minute, &end) != 5 || !end || line[end] != '/')
+	if (sscanf(line, "%15s %31s %31s %15s %7s %n", mode, owner, size, day, minute, &end) != 5 ||
+		!end || line[end] != '/')
 		return 0;
-	return add(l, strdup(line + end), file_path("%s %s %s %s %s", mode, owner, size, day, minute), *mode == 'd', e);
+	return add(l, strdup(line + end),
+		file_path("%s %s %s %s %s", mode, owner, size, day, minute), *mode == 'd', e);
 }
 
 static int list_squashfs(struct file_list *l, const char *disk, struct err *e)
 {
 	_cleanup_buf_ struct buf output = BUF_INIT(OUTPUT_MAX);
-	struct tool tool = {.package = "squashfs-tools", .argv = {"unsquashfs", "-lln", "-d", "", disk}, .output = &output};
+	struct tool tool = {.package = "squashfs-tools",
+		.argv = {"unsquashfs", "-lln", "-d", "", disk},
+		.output = &output};
 	int r = tool_run(&tool, e);
 	char *text;
 
@@ -163,7 +178,8 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const struct file_entry *)a)->path, ((const struct file_entry *)b)->path);
 }
 
-int file_list_load(struct file_list *out, const char *disk, const char *filesystem, const char *scratch, struct err *e)
+int file_list_load(struct file_list *out, const char *disk, const char *filesystem,
+	const char *scratch, struct err *e)
 {
 	int r;
 
@@ -173,7 +189,9 @@ int file_list_load(struct file_list *out, const char *disk, const char *filesyst
 	else if (!strcmp(filesystem, "squashfs"))
 		r = list_squashfs(out, disk, e);
 	else
-		return err_set(e, -EOPNOTSUPP, "files can be listed on ext4 and squashfs, and this is %s", *filesystem ? filesystem : "not known");
+		return err_set(e, -EOPNOTSUPP,
+			"files can be listed on ext4 and squashfs, and this is %s",
+			*filesystem ? filesystem : "not known");
 	if (!r && !out->count)
 		r = err_set(e, -EIO, "no file was found in its %s", filesystem);
 	if (r < 0)

@@ -21,12 +21,15 @@ struct list {
 	size_t count, room;
 };
 
-static int add_chunk(void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
+static int add_chunk(
+	void *context, uint64_t offset, const struct hash *hash, uint32_t len, struct err *e)
 {
 	struct list *l = context;
 
 	if (l->count == DIFFERENCE_CHUNKS_MAX)
-		return err_set(e, -EFBIG, "it has more than %u chunks: that is more than this can compare", DIFFERENCE_CHUNKS_MAX);
+		return err_set(e, -EFBIG,
+			"it has more than %u chunks: that is more than this can compare",
+			DIFFERENCE_CHUNKS_MAX);
 	if (l->count == l->room) {
 		size_t room = l->room ? 2 * l->room : 4096;
 		struct chunk *chunks = reallocarray(l->chunks, room, sizeof(*chunks));
@@ -45,7 +48,9 @@ static int list_chunks(struct image *image, struct list *l, struct err *e)
 	const struct tree *tree = &image->manifest.image;
 
 	if (!image->in_store)
-		return err_set(e, -EINVAL, "%s is no image in a store: only those have an index to compare", image->text);
+		return err_set(e, -EINVAL,
+			"%s is no image in a store: only those have an index to compare",
+			image->text);
 	return store_visit_range(image->blocks, tree, 0, tree->size, add_chunk, l, e);
 }
 
@@ -80,7 +85,8 @@ static bool same(const struct chunk *a, const struct chunk *b)
 	return a->offset == b->offset && a->len == b->len && hash_equal(&a->hash, &b->hash);
 }
 
-static int find_ranges(struct difference *d, const struct list *a, const struct list *b, struct err *e)
+static int find_ranges(
+	struct difference *d, const struct list *a, const struct list *b, struct err *e)
 {
 	size_t i = 0, k = 0, room = 0;
 	int r = 0;
@@ -89,7 +95,8 @@ static int find_ranges(struct difference *d, const struct list *a, const struct 
 		if (i < a->count && k < b->count && same(&a->chunks[i], &b->chunks[k])) {
 			i++;
 			k++;
-		} else if (k == b->count || (i < a->count && a->chunks[i].offset <= b->chunks[k].offset)) {
+		} else if (k == b->count ||
+			   (i < a->count && a->chunks[i].offset <= b->chunks[k].offset)) {
 			r = add_range(d, &room, &a->chunks[i++], e);
 		} else {
 			r = add_range(d, &room, &b->chunks[k++], e);
@@ -109,7 +116,8 @@ static uint64_t file_size(struct image *image, const struct hash *hash)
 }
 
 /* A number of 1 says that b has it, and that it was counted. */
-static int count_new(struct difference *d, struct image *image, const struct list *a, const struct list *b, struct hash_set *met, struct err *e)
+static int count_new(struct difference *d, struct image *image, const struct list *a,
+	const struct list *b, struct hash_set *met, struct err *e)
 {
 	int r = 0;
 

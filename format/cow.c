@@ -40,14 +40,19 @@ int cow_head_parse(struct cow_head *out, const void *data, size_t len, struct er
 	h.size = load_be64(p + 12);
 	h.alignment = load_be32(p + 24);
 	if (!h.size || h.size > MANIFEST_SIZE_MAX)
-		return err_set(e, -EINVAL, "a copy-on-write file for a disk of %llu bytes: 1 to %llu are possible", (unsigned long long)h.size,
-			MANIFEST_SIZE_MAX);
+		return err_set(e, -EINVAL,
+			"a copy-on-write file for a disk of %llu bytes: 1 to %llu are possible",
+			(unsigned long long)h.size, MANIFEST_SIZE_MAX);
 	if (load_be32(p + 20) != COW_SECTOR || load_be32(p + 28) != COW_BITMAP)
-		return err_set(e, -EINVAL, "a copy-on-write file with sectors of %u bytes in format %u: only %u and %d are known", load_be32(p + 20),
-			load_be32(p + 28), COW_SECTOR, COW_BITMAP);
+		return err_set(e, -EINVAL,
+			"a copy-on-write file with sectors of %u bytes in format %u: only %u and "
+			"%d are known",
+			load_be32(p + 20), load_be32(p + 28), COW_SECTOR, COW_BITMAP);
 	if (!h.alignment || h.alignment & (h.alignment - 1) || h.alignment > ALIGNMENT_MAX)
-		return err_set(e, -EINVAL, "a copy-on-write file aligned to %u bytes: powers of two up to %u are possible", h.alignment,
-			ALIGNMENT_MAX);
+		return err_set(e, -EINVAL,
+			"a copy-on-write file aligned to %u bytes: powers of two up to %u are "
+			"possible",
+			h.alignment, ALIGNMENT_MAX);
 	place(&h);
 	*out = h;
 	return 0;
@@ -70,10 +75,13 @@ static void put_binding(uint8_t *p, const struct cow_binding *b)
 	memcpy(p + COW_BINDING_HEAD, b->link, len);
 }
 
-int cow_start_encode(uint8_t out[COW_START], uint64_t size, uint32_t mtime, const char *backing, const struct cow_binding *b, struct err *e)
+int cow_start_encode(uint8_t out[COW_START], uint64_t size, uint32_t mtime, const char *backing,
+	const struct cow_binding *b, struct err *e)
 {
 	if (!size || size > MANIFEST_SIZE_MAX || strlen(backing) >= COW_PATH_LEN)
-		return err_set(e, -EINVAL, "a copy-on-write file for a disk of %llu bytes at %s is not possible", (unsigned long long)size, backing);
+		return err_set(e, -EINVAL,
+			"a copy-on-write file for a disk of %llu bytes at %s is not possible",
+			(unsigned long long)size, backing);
 	memset(out, 0, COW_START);
 	store_be32(out, COW_MAGIC);
 	store_be32(out + 4, COW_VERSION);
@@ -102,13 +110,15 @@ static int check_link(const struct cow_binding *b)
 	return good ? 0 : -EINVAL;
 }
 
-int cow_binding_parse(struct cow_binding *out, const struct cow_head *h, const void *data, size_t len, struct err *e)
+int cow_binding_parse(struct cow_binding *out, const struct cow_head *h, const void *data,
+	size_t len, struct err *e)
 {
 	const uint8_t *p = (const uint8_t *)data + COW_HEAD_LEN;
 	struct cow_binding b = {0};
 	uint32_t link_len;
 
-	if (len < COW_START || h->bitmap < COW_START || memcmp(p, binding_magic, sizeof(binding_magic)) != 0)
+	if (len < COW_START || h->bitmap < COW_START ||
+		memcmp(p, binding_magic, sizeof(binding_magic)) != 0)
 		return 0;
 	link_len = load_le32(p + 4);
 	b.version = load_le64(p + 8);
@@ -116,9 +126,11 @@ int cow_binding_parse(struct cow_binding *out, const struct cow_head *h, const v
 	memcpy(b.name, p + 48, LINK_NAME_MAX);
 	if (link_len <= COW_LINK_MAX)
 		memcpy(b.link, p + COW_BINDING_HEAD, link_len);
-	if (link_len > COW_LINK_MAX || strlen(b.link) != link_len || !b.version || b.version > INT64_MAX || hash_is_hole(&b.root) ||
-		!link_name_valid(b.name) || check_link(&b) < 0)
-		return err_set(e, -EINVAL, "the note of the image to which a copy-on-write file belongs is damaged");
+	if (link_len > COW_LINK_MAX || strlen(b.link) != link_len || !b.version ||
+		b.version > INT64_MAX || hash_is_hole(&b.root) || !link_name_valid(b.name) ||
+		check_link(&b) < 0)
+		return err_set(e, -EINVAL,
+			"the note of the image to which a copy-on-write file belongs is damaged");
 	*out = b;
 	return 1;
 }

@@ -35,12 +35,12 @@ struct job {
 	struct store store;
 	struct signer signer;
 	struct block_writer *writer;
-	struct versions versions;      /* before the work */
-	const struct manifest *base;   /* one of them */
-	struct hash newest;	       /* root of the newest of them */
-	struct manifest manifest;      /* shallow: what it owns is the base's */
-	struct tree_cursor *cursor;    /* in the base's index */
-	struct buf old;		       /* the block of the base that was loaded last */
+	struct versions versions;    /* before the work */
+	const struct manifest *base; /* one of them */
+	struct hash newest;          /* root of the newest of them */
+	struct manifest manifest;    /* shallow: what it owns is the base's */
+	struct tree_cursor *cursor;  /* in the base's index */
+	struct buf old;              /* the block of the base that was loaded last */
 	struct hash old_hash;
 	const struct pipeline_sink *sink;
 	struct rescan_stats stats;
@@ -55,8 +55,10 @@ static int check_fits(const struct job *j, const struct manifest *m, struct err 
 
 	if (h->size == m->image.size && h->mtime == (uint32_t)manifest_time(m->created))
 		return 0;
-	return err_set(e, -ESTALE, "%s was not written over %s version %" PRIu64 ": name the right one with --base LINK@N", j->overlay.path,
-		m->name, m->version);
+	return err_set(e, -ESTALE,
+		"%s was not written over %s version %" PRIu64
+		": name the right one with --base LINK@N",
+		j->overlay.path, m->name, m->version);
 }
 
 static const struct manifest *find_root(const struct versions *v, const struct hash *root)
@@ -85,13 +87,20 @@ static int find_base(struct job *j, struct err *e)
 	else
 		j->base = find_version(v, j->link.version);
 	if (!j->base && !v->count)
-		return err_set(e, -ENOENT, "there is no image %s in %s: its store is where the next version goes", j->name, j->o->store);
+		return err_set(e, -ENOENT,
+			"there is no image %s in %s: its store is where the next version goes",
+			j->name, j->o->store);
 	if (!j->base)
-		return err_set(e, -ENOENT, "%s has no %s version %" PRIu64 " (any more), over which %s was written", j->o->store, j->name,
-			j->overlay.bound ? b->version : j->link.version, j->overlay.path);
+		return err_set(e, -ENOENT,
+			"%s has no %s version %" PRIu64 " (any more), over which %s was written",
+			j->o->store, j->name, j->overlay.bound ? b->version : j->link.version,
+			j->overlay.path);
 	if (j->overlay.head.size != j->base->image.size)
-		return err_set(e, -EINVAL, "%s is for a disk of %" PRIu64 " bytes, and that of %s version %" PRIu64 " has %" PRIu64,
-			j->overlay.path, j->overlay.head.size, j->name, j->base->version, j->base->image.size);
+		return err_set(e, -EINVAL,
+			"%s is for a disk of %" PRIu64 " bytes, and that of %s version %" PRIu64
+			" has %" PRIu64,
+			j->overlay.path, j->overlay.head.size, j->name, j->base->version,
+			j->base->image.size);
 	return j->overlay.bound ? 0 : check_fits(j, j->base, e);
 }
 
@@ -100,10 +109,14 @@ static int check_newest(struct job *j, const struct manifest *newest, struct err
 	if (hash_equal(&newest->image.root, &j->base->image.root))
 		return 0;
 	return err_set(e, -ESTALE,
-		"%s was written over %s version %" PRIu64 ", and somebody has published version %" PRIu64
-		" since: to keep what that has, boot it with a new overlay and make the changes there again. Or say --force, and the next "
-		"version is made of version %" PRIu64 " and %s alone; %s@%" PRIu64 " stays as it is",
-		j->overlay.path, j->name, j->base->version, newest->version, j->base->version, j->overlay.path, j->name, newest->version);
+		"%s was written over %s version %" PRIu64
+		", and somebody has published version %" PRIu64
+		" since: to keep what that has, boot it with a new overlay and make the changes "
+		"there again. Or say --force, and the next "
+		"version is made of version %" PRIu64 " and %s alone; %s@%" PRIu64
+		" stays as it is",
+		j->overlay.path, j->name, j->base->version, newest->version, j->base->version,
+		j->overlay.path, j->name, newest->version);
 }
 
 static int choose(struct job *j, struct err *e)
@@ -138,7 +151,8 @@ static int next_change(void *context, uint64_t from, struct rescan_range *out, s
 	return overlay_next(&j->overlay, from, out, e);
 }
 
-static int read_old(void *context, const struct index_entry *entry, uint64_t skip, void *buf, size_t len, struct err *e)
+static int read_old(void *context, const struct index_entry *entry, uint64_t skip, void *buf,
+	size_t len, struct err *e)
 {
 	struct job *j = context;
 	int r = 0;
@@ -162,7 +176,11 @@ static int read_new(void *context, void *buf, size_t len, uint64_t offset, struc
 static int produce(void *context, const struct pipeline_sink *sink, struct err *e)
 {
 	struct job *j = context;
-	struct rescan_source from = {.entry = next_entry, .change = next_change, .read_old = read_old, .read_new = read_new, .context = j};
+	struct rescan_source from = {.entry = next_entry,
+		.change = next_change,
+		.read_old = read_old,
+		.read_new = read_new,
+		.context = j};
 	struct rescan_sink to = {.keep = sink->keep, .ops = sink->ops, .context = sink->context};
 
 	j->sink = sink;
@@ -187,7 +205,9 @@ static int put_disk(struct job *j, struct err *e)
 	if (r < 0)
 		return r;
 	progress_begin(&progress, "committing", j->base->image.size);
-	r = pipeline_run_from(produce, j, j->writer, j->o->jobs ? j->o->jobs : pipeline_default_jobs(), &progress, &m->image, &m->chunks, e);
+	r = pipeline_run_from(produce, j, j->writer,
+		j->o->jobs ? j->o->jobs : pipeline_default_jobs(), &progress, &m->image, &m->chunks,
+		e);
 	progress_end(&progress);
 	return r < 0 ? r : filesystem_detect(read_disk, j, m->image.size, m->filesystem, e);
 }
@@ -256,7 +276,8 @@ static int add_version(struct job *j, const struct versions *v, struct err *e)
 	int r;
 
 	if (!newest || !hash_equal(&newest->manifest.image.root, &j->newest))
-		return err_set(e, -ESTALE, "somebody has changed %s in %s just now: try again", j->name, j->o->store);
+		return err_set(e, -ESTALE, "somebody has changed %s in %s just now: try again",
+			j->name, j->o->store);
 	r = version_check_signer(&j->store, v, &j->signer, j->name, false, e);
 	if (r < 0)
 		return r;
@@ -300,7 +321,8 @@ static int tell(struct job *j, struct commit_result *out, struct err *e)
 	out->changed = j->stats.changed;
 	out->scanned = j->stats.scanned;
 	block_writer_stats(j->writer, &out->blocks);
-	out->link = link_format(j->o->base_url ? j->o->base_url : j->store.path, j->name, 0, &j->signer.public);
+	out->link = link_format(
+		j->o->base_url ? j->o->base_url : j->store.path, j->name, 0, &j->signer.public);
 	return out->link ? 0 : err_set(e, -ENOMEM, "no memory for the link");
 }
 
@@ -320,7 +342,8 @@ static int run(struct job *j, struct commit_result *out, struct err *e)
 	out->unchanged = hash_equal(&j->manifest.image.root, &j->newest);
 	if (!out->unchanged)
 		r = save(j, e);
-	if (!r && !out->unchanged && catalogue_write(&j->store, &why) < 0) /* the version is there all the same */
+	if (!r && !out->unchanged &&
+		catalogue_write(&j->store, &why) < 0) /* the version is there all the same */
 		log_warning("the catalogue is out of date: %s", why.text);
 	return r < 0 ? r : tell(j, out, e);
 }
@@ -334,14 +357,17 @@ static int open_all(struct job *j, struct err *e)
 	if (r < 0)
 		return r;
 	if (!j->overlay.bound && !j->o->base)
-		return err_set(e, -EINVAL, "%s does not say over which image it was written (an older program made it): say so with --base LINK",
+		return err_set(e, -EINVAL,
+			"%s does not say over which image it was written (an older program made "
+			"it): say so with --base LINK",
 			j->overlay.path);
 	if (j->o->base && !j->link.name[0])
 		return err_set(e, -EINVAL, "--base %s is no image in a store", j->o->base);
 	j->name = j->o->base ? j->link.name : j->overlay.binding.name;
 	if (j->overlay.bound && strcmp(j->name, j->overlay.binding.name) != 0)
-		return err_set(e, -EINVAL, "%s was written over %s version %" PRIu64 ", not over %s", j->overlay.path, j->overlay.binding.name,
-			j->overlay.binding.version, j->name);
+		return err_set(e, -EINVAL,
+			"%s was written over %s version %" PRIu64 ", not over %s", j->overlay.path,
+			j->overlay.binding.name, j->overlay.binding.version, j->name);
 	r = signer_load(&j->signer, j->o->key, e);
 	if (!r)
 		r = store_open(&there, j->o->store, e);
@@ -349,7 +375,8 @@ static int open_all(struct job *j, struct err *e)
 	return r < 0 ? r : store_open_publish(&j->store, j->o->store, j->name, e);
 }
 
-int commit_overlay(const char *file, const struct commit_options *o, struct commit_result *out, struct err *e)
+int commit_overlay(
+	const char *file, const struct commit_options *o, struct commit_result *out, struct err *e)
 {
 	struct job j = {.o = o, .store = STORE_INIT};
 	int r;

@@ -37,8 +37,8 @@ static int load_head(struct overlay *o, struct err *e)
 		return err_set(e, (int)n, "cannot read %s: %s", o->path, strerror((int)-n));
 	r = cow_head_parse(&o->head, start, (size_t)n, e);
 	if (!r && (uint64_t)st.st_size < cow_file_len(&o->head))
-		r = err_set(e, -EINVAL, "a copy-on-write file that was cut off: %llu bytes of %llu", (unsigned long long)st.st_size,
-			(unsigned long long)cow_file_len(&o->head));
+		r = err_set(e, -EINVAL, "a copy-on-write file that was cut off: %llu bytes of %llu",
+			(unsigned long long)st.st_size, (unsigned long long)cow_file_len(&o->head));
 	if (!r)
 		r = cow_binding_parse(&o->binding, &o->head, start, (size_t)n, e);
 	o->bound = r > 0;
@@ -108,7 +108,8 @@ static int find_bit(struct overlay *o, uint64_t *sector, bool set, struct err *e
 			return r;
 		if (o->bits[at - o->window] == none) {
 			i = (at + 1) * 8;
-			if (set && at + 1 == o->window + o->window_len && at + 1 < o->head.bitmap_len)
+			if (set && at + 1 == o->window + o->window_len &&
+				at + 1 < o->head.bitmap_len)
 				i = skip_hole(o, at + 1) * 8;
 		} else if ((o->bits[at - o->window] >> i % 8 & 1) == set) {
 			break;

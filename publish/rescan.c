@@ -14,13 +14,14 @@ struct scan {
 	struct rescan_stats *stats;
 	struct index_entry *queue; /* owned */
 	size_t first, count, room; /* entries queue[first] and behind it */
-	uint64_t queue_start;	   /* where the first of them begins on the disk */
-	struct rescan_range change; /* the one that is fed, or the next one; start UINT64_MAX: there is none */
-	uint64_t last;		   /* end of the last change of which something was fed */
-	size_t fed;		   /* entries of the queue that were fed */
-	uint64_t at;		   /* bytes fed */
-	uint64_t border;	   /* the new scan's last */
-	bool met;		   /* that is an old one as well, from which on nothing differs */
+	uint64_t queue_start;      /* where the first of them begins on the disk */
+	struct rescan_range
+		change;  /* the one that is fed, or the next one; start UINT64_MAX: there is none */
+	uint64_t last;   /* end of the last change of which something was fed */
+	size_t fed;      /* entries of the queue that were fed */
+	uint64_t at;     /* bytes fed */
+	uint64_t border; /* the new scan's last */
+	bool met;        /* that is an old one as well, from which on nothing differs */
 	struct scanner scanner;
 };
 
@@ -96,7 +97,8 @@ static uint8_t *on_slab(void *context, const uint8_t *tail, size_t len, struct e
 }
 
 /* Feeds len bytes, changed ones or (skip bytes behind its beginning) ones of an old entry. */
-static int feed(struct scan *s, const struct index_entry *entry, bool changed, uint64_t skip, uint64_t len, struct err *e)
+static int feed(struct scan *s, const struct index_entry *entry, bool changed, uint64_t skip,
+	uint64_t len, struct err *e)
 {
 	int r = 0;
 
@@ -190,7 +192,8 @@ static int run(struct scan *s, struct err *e)
 	return r;
 }
 
-int rescan(const struct rescan_source *from, const struct rescan_sink *to, struct rescan_stats *stats, struct err *e)
+int rescan(const struct rescan_source *from, const struct rescan_sink *to,
+	struct rescan_stats *stats, struct err *e)
 {
 	struct scan s = {.from = from, .to = to, .stats = stats};
 	int r;

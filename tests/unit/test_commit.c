@@ -84,7 +84,8 @@ static int hash_node(void *context, const void *node, size_t len, struct hash *h
 	hash_of(hash, node, len);
 	if (!leaves || ((const uint8_t *)node)[4])
 		return 0;
-	n = (struct index_node){.count = load_le32((const uint8_t *)node + 8), .entries = (const uint8_t *)node + INDEX_NODE_HEAD};
+	n = (struct index_node){.count = load_le32((const uint8_t *)node + 8),
+		.entries = (const uint8_t *)node + INDEX_NODE_HEAD};
 	for (uint32_t i = 0; i < n.count; i++) {
 		struct index_entry entry;
 
@@ -156,7 +157,8 @@ static int next_change(void *context, uint64_t from, struct rescan_range *out, s
 }
 
 /* By content, as a store does: any place where it stands is right. */
-static int read_old(void *context, const struct index_entry *entry, uint64_t skip, void *buf, size_t len, struct err *e)
+static int read_old(void *context, const struct index_entry *entry, uint64_t skip, void *buf,
+	size_t len, struct err *e)
 {
 	const struct disk *d = context;
 	uint64_t at = 0;
@@ -194,7 +196,8 @@ static void make_image(struct random *r, uint8_t *data, size_t size)
 	static const size_t lengths[] = {700, 4096, 9000, 16384, 20000, 65536, 300000, 900000};
 
 	for (size_t at = 0; at < size;) {
-		size_t len = lengths[random_below(r, 8)] + (random_below(r, 2) ? random_below(r, 5000) : 0);
+		size_t len = lengths[random_below(r, 8)] +
+			     (random_below(r, 2) ? random_below(r, 5000) : 0);
 		unsigned kind = (unsigned)random_below(r, 4);
 
 		if (random_below(r, 2))
@@ -218,7 +221,8 @@ static void change_image(struct random *r, struct disk *d, uint8_t *data, size_t
 	uint64_t at = 0;
 
 	while (d->change_count < CHANGES_MOST) {
-		uint64_t gap = random_below(r, 3) ? random_below(r, 2 * size / 512 / 10 + 1) * 512 : random_below(r, 80) * 512;
+		uint64_t gap = random_below(r, 3) ? random_below(r, 2 * size / 512 / 10 + 1) * 512
+						  : random_below(r, 80) * 512;
 		uint64_t len = (1 + random_below(r, random_below(r, 4) ? 16 : 700)) * 512;
 		struct rescan_range *c = &d->changes[d->change_count];
 
@@ -254,9 +258,14 @@ static void test_rescan_is_the_scan_of_all(void **state)
 	for (unsigned round = 0; round < 150; round++) {
 		struct entries before = {0}, leaves = {0}, after = {0}, again = {0};
 		struct disk d = {.old = old, .new = new, .entries = &leaves};
-		struct rescan_source from = {.entry = next_entry, .change = next_change, .read_old = read_old, .read_new = read_new, .context = &d};
+		struct rescan_source from = {.entry = next_entry,
+			.change = next_change,
+			.read_old = read_old,
+			.read_new = read_new,
+			.context = &d};
 		struct rescan_sink to = {.keep = on_keep, .ops = &ops, .context = &again};
-		size_t size = round % 10 ? 1 + random_below(&r, IMAGE_MOST) : 1 + random_below(&r, 40000);
+		size_t size =
+			round % 10 ? 1 + random_below(&r, IMAGE_MOST) : 1 + random_below(&r, 40000);
 		struct rescan_stats stats;
 		struct hash a, b;
 
@@ -278,7 +287,8 @@ static void test_rescan_is_the_scan_of_all(void **state)
 		free_entries(&after);
 		free_entries(&again);
 	}
-	print_message("%llu of %llu bytes were scanned again\n", (unsigned long long)scanned, (unsigned long long)all);
+	print_message("%llu of %llu bytes were scanned again\n", (unsigned long long)scanned,
+		(unsigned long long)all);
 }
 
 /* What a small change costs does not depend on the image's size. */
@@ -287,8 +297,16 @@ static void test_rescan_looks_around_changes_only(void **state)
 	struct random r = random_start(2);
 	_cleanup_free_ uint8_t *old = malloc(IMAGE_MOST), *new = malloc(IMAGE_MOST);
 	struct entries before = {0}, again = {0};
-	struct disk d = {.old = old, .new = new, .entries = &before, .changes = {{3 << 20, (3 << 20) + 4096}}, .change_count = 1};
-	struct rescan_source from = {.entry = next_entry, .change = next_change, .read_old = read_old, .read_new = read_new, .context = &d};
+	struct disk d = {.old = old,
+		.new = new,
+		.entries = &before,
+		.changes = {{3 << 20, (3 << 20) + 4096}},
+		.change_count = 1};
+	struct rescan_source from = {.entry = next_entry,
+		.change = next_change,
+		.read_old = read_old,
+		.read_new = read_new,
+		.context = &d};
 	struct rescan_sink to = {.keep = on_keep, .ops = &ops, .context = &again};
 	struct rescan_stats stats;
 
@@ -305,8 +323,10 @@ static void test_rescan_looks_around_changes_only(void **state)
 
 /* ---- copy-on-write files ---- */
 
-static const struct cow_binding binding = {
-	.name = "debian", .version = 3, .root.bytes = {1, 2, 3}, .link = "http://127.0.0.1:8080/store/debian@3"};
+static const struct cow_binding binding = {.name = "debian",
+	.version = 3,
+	.root.bytes = {1, 2, 3},
+	.link = "http://127.0.0.1:8080/store/debian@3"};
 
 static void test_cow_start_is_read_again(void **state)
 {
@@ -340,10 +360,20 @@ static void test_cow_refuses(void **state)
 		uint32_t word;
 		const char *why;
 	} bad[] = {
-		{0, 0x4f4f4f4e, "no copy-on-write file"}, {4, 2, "no copy-on-write file"}, {12, 0x80000000, "bytes: 1 to"}, {16, 0, "bytes: 1 to"},
-		{20, 4096, "sectors"}, {28, 1, "format"}, {24, 0, "aligned"}, {24, 4097, "aligned"}, {24, 1 << 21, "aligned"},
-		{COW_HEAD_LEN + 4, 0xffffffff, "damaged"}, {COW_HEAD_LEN + 8, 0, "damaged"}, {COW_HEAD_LEN + 48, 0, "damaged"},
-		{COW_HEAD_LEN + 48, 0x64656261, "damaged"}, {COW_HEAD_LEN + COW_BINDING_HEAD, 0x0a0a0a0a, "damaged"},
+		{0, 0x4f4f4f4e, "no copy-on-write file"},
+		{4, 2, "no copy-on-write file"},
+		{12, 0x80000000, "bytes: 1 to"},
+		{16, 0, "bytes: 1 to"},
+		{20, 4096, "sectors"},
+		{28, 1, "format"},
+		{24, 0, "aligned"},
+		{24, 4097, "aligned"},
+		{24, 1 << 21, "aligned"},
+		{COW_HEAD_LEN + 4, 0xffffffff, "damaged"},
+		{COW_HEAD_LEN + 8, 0, "damaged"},
+		{COW_HEAD_LEN + 48, 0, "damaged"},
+		{COW_HEAD_LEN + 48, 0x64656261, "damaged"},
+		{COW_HEAD_LEN + COW_BINDING_HEAD, 0x0a0a0a0a, "damaged"},
 	};
 	uint8_t start[COW_START];
 	struct cow_binding b;
@@ -395,8 +425,11 @@ static void test_overlay_lists_what_was_written(void **state)
 	overlay_close(o);
 
 	for (unsigned i = 0; i < 300; i++) {
-		uint64_t from = i < 8 ? (uint64_t[]){0, 1, 8 * OVERLAY_WINDOW - 1, 8 * OVERLAY_WINDOW, 16 * OVERLAY_WINDOW - 5, SECTORS - 1, 5, 64}[i]
-				      : random_below(&r, SECTORS), n = 1 + random_below(&r, i % 3 ? 9 : 200);
+		uint64_t from = i < 8 ? (uint64_t[]){0, 1, 8 * OVERLAY_WINDOW - 1,
+						8 * OVERLAY_WINDOW, 16 * OVERLAY_WINDOW - 5,
+						SECTORS - 1, 5, 64}[i]
+				      : random_below(&r, SECTORS),
+			 n = 1 + random_below(&r, i % 3 ? 9 : 200);
 
 		for (; n && from < SECTORS; n--, from++)
 			bits[from / 8] |= (uint8_t)(1 << from % 8);
