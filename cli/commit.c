@@ -23,8 +23,8 @@ static const char help[] =
 	"`inetboot boot --overlay`; it stays as it is. STORE is the folder with the image. Only "
 	"what was written is read and\n"
 	"compressed: it takes as long as that, not as long as the disk is large.\n\n"
-	"The new version has the boot entries, mirrors and all else of the one before, but no boot "
-	"pack: record that anew.\n"
+	"The new version has the boot entries, mirrors and all else of the one before, and a boot "
+	"pack of the same pages.\n"
 	"The overlay belongs to the old version (boot it as NAME@N); start the new one with a new "
 	"overlay.\n\n"
 	"  -k, --key FILE       secret key to sign with: that of the versions before\n"
@@ -34,6 +34,7 @@ static const char help[] =
 	"      --force          also when the store has a newer version by now: that one stays, as "
 	"NAME@N, but what is new in it\n"
 	"                       is not in the version that is made\n"
+	"      --no-pack        make no boot pack: it is compressed slowly\n"
 	"  -l, --level N        zstd level, 1 to 19 (default: 9)\n"
 	"  -j, --jobs N         compressing threads (default: one per processor)\n"
 	"      --base-url URL   where the store will be on the web, to print the link with\n"
@@ -41,12 +42,13 @@ static const char help[] =
 	"Example: inetboot boot --overlay my.cow store/debian\n"
 	"         inetboot commit my.cow store --key my.key\n";
 
-enum { OPT_FORCE = 0x100, OPT_BASE_URL };
+enum { OPT_FORCE = 0x100, OPT_BASE_URL, OPT_NO_PACK };
 
 static const struct option options[] = {
 	{"key", required_argument, NULL, 'k'},
 	{"base", required_argument, NULL, 'b'},
 	{"force", no_argument, NULL, OPT_FORCE},
+	{"no-pack", no_argument, NULL, OPT_NO_PACK},
 	{"level", required_argument, NULL, 'l'},
 	{"jobs", required_argument, NULL, 'j'},
 	{"base-url", required_argument, NULL, OPT_BASE_URL},
@@ -67,6 +69,9 @@ static int take_option(struct commit_options *o, int code, char *value)
 		return 0;
 	case OPT_FORCE:
 		o->force = true;
+		return 0;
+	case OPT_NO_PACK:
+		o->no_pack = true;
 		return 0;
 	case 'l':
 		if (text_to_u64(value, &n) < 0 || !n || n > PUBLISH_LEVEL_MAX)
@@ -109,8 +114,7 @@ static void print_result(const struct commit_result *r, uint64_t ms)
 	printf("%s\n", r->link);
 	fflush(stdout);
 	if (r->lost_pack)
-		log_info("version %" PRIu64 " has a boot pack and this one has none: record a boot "
-					    "of it, and run `inetboot profile`",
+		log_info("version %" PRIu64 " has a boot pack and this one has none: `inetboot profile` makes one",
 			r->base_version);
 }
 

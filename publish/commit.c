@@ -21,6 +21,7 @@
 #include "publish/flusher.h"
 #include "publish/new_version.h"
 #include "publish/overlay.h"
+#include "publish/pack_maker.h"
 #include "publish/pipeline.h"
 #include "publish/rescan.h"
 #include "publish/signer.h"
@@ -248,6 +249,32 @@ static int note_boot_entries(struct job *j, struct err *e)
 	return r;
 }
 
+static int page_changed(void *context, uint64_t page, struct err *e)
+{
+	struct job *j = context;
+	struct rescan_range range;
+	int r = overlay_next(&j->overlay, page * PACK_PAGE, &range, e);
+
+	return r > 0 ? range.start < (page + 1) * PACK_PAGE : r;
+}
+
+/* The pages that a boot of the version before needs: one of this will need most of them. */
+static int put_pack(struct job *j, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r;
+
+	if (!j->base->profile.size || j->o->no_pack)
+		return 0;
+	r = pack_remake(&j->store, &j->base->profile, &j->manifest.image, page_changed, j,
+		PACK_LEVEL_DEFAULT, &j->manifest.profile, &why);
+	if (r != -ENOENT && r != -EBADMSG)
+		return r < 0 ? err_set(e, r, "%s", why.text) : 0;
+	log_warning("the new version has no boot pack, as that of the version before cannot be read: %s",
+		why.text);
+	return 0;
+}
+
 /* ---- the version ---- */
 
 static int put_all(struct job *j, struct err *e)
@@ -265,6 +292,8 @@ static int put_all(struct job *j, struct err *e)
 	r = put_disk(j, e);
 	if (!r)
 		r = note_boot_entries(j, e);
+	if (!r && !hash_equal(&j->manifest.image.root, &j->newest))
+		r = put_pack(j, e);
 	flusher_stop(flusher);
 	return r;
 }
@@ -315,7 +344,7 @@ static int tell(struct job *j, struct commit_result *out, struct err *e)
 	snprintf(out->name, sizeof(out->name), "%s", j->name);
 	out->base_version = j->base->version;
 	out->version = out->unchanged ? j->base->version : m->version;
-	out->lost_pack = !out->unchanged && j->base->profile.size;
+	out->lost_pack = !out->unchanged && j->base->profile.size && !m->profile.size;
 	out->size = m->image.size;
 	out->chunks = m->chunks;
 	out->changed = j->stats.changed;

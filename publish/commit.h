@@ -15,6 +15,7 @@ struct commit_options {
 	int level;	   /* zstd, 1..PUBLISH_LEVEL_MAX */
 	unsigned jobs;	   /* 0: as many as processors */
 	const char *base_url; /* of the store, for links; NULL: the folder's path */
+	bool no_pack;	   /* leave the boot pack out, where the version before has one */
 	bool force;	   /* also over an older version than the newest */
 };
 
@@ -33,7 +34,7 @@ struct commit_result {
 
 /* Publishes the disk of an image in the store with what the copy-on-write file has over it. The store must have the version that was
  * written over: its blocks are read from there, around the changes, and all others are taken over by their hashes. Everything else in
- * the manifest is as in the version before, but for a boot pack, which holds pages of the old disk. The overlay is locked, and stays as it
+ * the manifest is as in the version before; a boot pack is made anew, of the same pages. The overlay is locked, and stays as it
  * is. -ESTALE: the store has a newer version (force: that one stays, and the new one is made from the older); -EBUSY: a machine runs
  * with the overlay; else as publish_image(), also for threads. */
 int commit_overlay(const char *file, const struct commit_options *o, struct commit_result *out, struct err *e);
