@@ -121,6 +121,27 @@ static int find_bit(struct overlay *o, uint64_t *sector, bool set, struct err *e
 	return 0;
 }
 
+/* Cuts a range off where the file's data begins or ends, as far as the file system tells. */
+static void cut_at_hole(const struct overlay *o, struct rescan_range *range)
+{
+	uint64_t start = o->head.data + range->start, cut;
+	off_t data = lseek(o->fd, (off_t)start, SEEK_DATA), hole;
+
+	range->zeros = false;
+	if (data < 0 && errno != ENXIO)
+		return;
+	cut = data < 0 ? UINT64_MAX : ((uint64_t)data - start) / COW_SECTOR * COW_SECTOR;
+	if (!cut) {
+		hole = lseek(o->fd, (off_t)start, SEEK_HOLE);
+		cut = hole < 0 ? UINT64_MAX
+			       : ((uint64_t)hole - start + COW_SECTOR - 1) / COW_SECTOR * COW_SECTOR;
+	} else {
+		range->zeros = true;
+	}
+	if (cut && cut < range->end - range->start)
+		range->end = range->start + cut;
+}
+
 int overlay_next(struct overlay *o, uint64_t from, struct rescan_range *out, struct err *e)
 {
 	uint64_t sector = (from + COW_SECTOR - 1) / COW_SECTOR;
@@ -131,7 +152,10 @@ int overlay_next(struct overlay *o, uint64_t from, struct rescan_range *out, str
 		return r;
 	r = find_bit(o, &sector, false, e);
 	out->end = sector * COW_SECTOR < o->head.size ? sector * COW_SECTOR : o->head.size;
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	cut_at_hole(o, out);
+	return 1;
 }
 
 int overlay_read(struct overlay *o, void *buf, size_t len, uint64_t offset, struct err *e)

@@ -27,7 +27,8 @@ struct overlay {
 int overlay_open(struct overlay *o, const char *path, struct err *e);
 
 /* The first range of written sectors at or behind `from`, which is the beginning of a sector or the disk's end. 1; 0: there is none; -errno.
- * Where the bitmap is a hole of its file, it is not read. */
+ * It ends where its file has data instead of a hole or the other way round: what a guest discarded costs nothing. Where the bitmap is a hole, it is
+ * not read. */
 int overlay_next(struct overlay *o, uint64_t from, struct rescan_range *out, struct err *e);
 
 /* Reads what was written. The range lies in ranges of overlay_next(). */

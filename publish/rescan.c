@@ -30,7 +30,7 @@ static int next_change(struct scan *s, uint64_t from, struct err *e)
 	int r = s->from->change(s->from->context, from, &s->change, e);
 
 	if (!r)
-		s->change = (struct rescan_range){UINT64_MAX, UINT64_MAX};
+		s->change = (struct rescan_range){.start = UINT64_MAX, .end = UINT64_MAX};
 	return r < 0 ? r : 0;
 }
 
@@ -102,7 +102,7 @@ static int feed(struct scan *s, const struct index_entry *entry, bool changed, u
 {
 	int r = 0;
 
-	if (!changed && hash_is_hole(&entry->hash))
+	if (changed ? s->change.zeros : hash_is_hole(&entry->hash))
 		return scanner_zeros(&s->scanner, len, e);
 	for (uint64_t done = 0, n; !r && done < len && !s->met; done += n) {
 		uint8_t *to;

@@ -11,6 +11,7 @@
 #ifndef PUBLISH_RESCAN_H
 #define PUBLISH_RESCAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,17 +22,19 @@
 
 struct rescan_range {
 	uint64_t start, end; /* bytes */
+	bool zeros;	     /* they are known to be zeros */
 };
 
 /* Where it all comes from. All return 0 (or 1 where that is said) or -errno with e set, which ends the scan. */
 struct rescan_source {
 	/* The next piece of the old disk, in disk order. 1; 0: that was all. */
 	int (*entry)(void *context, struct index_entry *out, struct err *e);
-	/* The first range of changed bytes that ends behind `from`; what lies before it may be cut off. 1; 0: there is none. */
+	/* The first range of changed bytes that ends behind `from`; what lies before it may be cut off. Ranges may touch each other. 1; 0:
+	 * there is none. */
 	int (*change)(void *context, uint64_t from, struct rescan_range *out, struct err *e);
 	/* Bytes of an old piece, which is no hole. */
 	int (*read_old)(void *context, const struct index_entry *entry, uint64_t skip, void *buf, size_t len, struct err *e);
-	/* Changed bytes. */
+	/* Changed bytes, of a range without zeros. */
 	int (*read_new)(void *context, void *buf, size_t len, uint64_t offset, struct err *e);
 	void *context;
 };

@@ -14,7 +14,7 @@ with open("kernel", "wb") as f:
     f.write(os.urandom(300000))
 
 
-def make_overlay(path, base, changes, mtime=0, bound=None, align=4096):
+def make_overlay(path, base, changes, mtime=0, bound=None, align=4096, holes=False):
     """A copy-on-write file as User-Mode Linux makes it; bound: (name, version, root). changes: [(sector, bytes)]"""
     size = len(base)
     sectors = (size + 511) // 512
@@ -31,7 +31,8 @@ def make_overlay(path, base, changes, mtime=0, bound=None, align=4096):
                 at = sector + i // 512
                 bitmap[at // 8] |= 1 << at % 8
             f.seek(data + sector * 512)
-            f.write(content_)
+            if any(content_) or not holes:
+                f.write(content_)
         f.seek(start)
         f.write(bitmap)
         f.truncate(data + size)
@@ -81,6 +82,14 @@ for seed, count in enumerate((1, 5, 40, 400)):
     check(all_blocks("again") == [b.replace("whole", "again", 1) for b in all_blocks("whole")], f"{count} changes: other blocks than a full publish")
     check(image_bytes(store="again") == new, f"{count} changes: other bytes")
     run("verify", "again")
+
+# What a guest has discarded is a hole of the overlay, of any size, and is not read.
+make_overlay("trimmed.cow", base, [(2000, bytes(8 << 20))], bound=("image", 1, first["index"]["root"]), holes=True)
+shutil.rmtree("again")
+shutil.copytree("store", "again")
+text = commit("trimmed.cow", store="again")
+check(" 0 bytes written" in text or " 0 B written" in text, f"holes were read: {text}")
+check(image_bytes(store="again") == base[:2000 * 512] + bytes(8 << 20) + base[2000 * 512 + (8 << 20):], "trimmed: other bytes")
 
 # Nothing that differs: no version. An overlay without a binding is told by size and time, with --base.
 stamp = int(time.mktime(time.strptime(first["created"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone)

@@ -182,7 +182,8 @@ static int read_new(void *context, void *buf, size_t len, uint64_t offset, struc
 	const struct disk *d = context;
 
 	for (size_t i = 0; i < d->change_count; i++)
-		if (offset >= d->changes[i].start && offset + len <= d->changes[i].end) {
+		if (offset >= d->changes[i].start && offset + len <= d->changes[i].end &&
+			!d->changes[i].zeros) {
 			memcpy(buf, d->new + offset, len);
 			return 0;
 		}
@@ -229,11 +230,12 @@ static void change_image(struct random *r, struct disk *d, uint8_t *data, size_t
 		at += gap;
 		if (at >= size)
 			break;
-		*c = (struct rescan_range){at, at + len < size ? at + len : size};
+		*c = (struct rescan_range){.start = at, .end = at + len < size ? at + len : size};
 		len = c->end - c->start;
 		switch (random_below(r, 4)) {
 		case 0:
 			memset(data + at, 0, len);
+			c->zeros = random_below(r, 2);
 			break;
 		case 1:
 			break;
@@ -244,7 +246,7 @@ static void change_image(struct random *r, struct disk *d, uint8_t *data, size_t
 			random_fill(r, data + at, len);
 		}
 		d->change_count++;
-		at = c->end + 512; /* ranges do not touch each other */
+		at = c->end;
 	}
 }
 
@@ -316,7 +318,7 @@ static void test_rescan_looks_around_changes_only(void **state)
 	scan_all(&before, old, IMAGE_MOST);
 	assert_int_equal(rescan(&from, &to, &stats, NULL), 0);
 	assert_int_equal(stats.changed, 4096);
-	assert_true(stats.scanned < 8 * CHUNK_AVG);
+	assert_true(stats.scanned < IMAGE_MOST / 4);
 	free_entries(&before);
 	free_entries(&again);
 }
@@ -407,6 +409,7 @@ static void test_overlay_lists_what_was_written(void **state)
 	uint64_t size = (uint64_t)SECTORS * COW_SECTOR - 100, at = 0, sector = 0;
 	uint8_t start[COW_START], data[COW_SECTOR], got[COW_SECTOR];
 	struct rescan_range range;
+	bool found = false;
 	struct cow_head h;
 	struct err e;
 
@@ -444,8 +447,17 @@ static void test_overlay_lists_what_was_written(void **state)
 			assert_false(bits[sector / 8] >> sector % 8 & 1);
 		for (; sector < (range.end + COW_SECTOR - 1) / COW_SECTOR; sector++)
 			assert_true(bits[sector / 8] >> sector % 8 & 1);
+		found |= range.start == 64 * COW_SECTOR && !range.zeros;
+		if (range.zeros) {
+			size_t len = range.end - range.start;
+
+			len = len < sizeof(got) ? len : sizeof(got);
+			assert_int_equal(overlay_read(o, got, len, range.start, NULL), 0);
+			assert_true(file_all_zero(got, len));
+		}
 		at = range.end;
 	}
+	assert_true(found);
 	for (; sector < SECTORS; sector++)
 		assert_false(bits[sector / 8] >> sector % 8 & 1);
 	assert_int_equal(overlay_read(o, got, sizeof(got), 64 * COW_SECTOR, NULL), 0);
