@@ -1,5 +1,5 @@
 /* Committing: see commit.h. As in publish.c, everything is in the store, and durable, before a manifest names it; whether the version
- * written over is still the newest is asked before the work, and again with the image's lock held. */
+ * written over is still what readers get is asked before the work, and again with the image's lock held. */
 #include "publish/commit.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ struct job {
 	struct block_writer *writer;
 	struct versions versions;    /* before the work */
 	const struct manifest *base; /* one of them */
-	struct hash newest;          /* root of the newest of them */
+	struct hash current;         /* root of the one that readers get */
 	struct manifest manifest;    /* shallow: what it owns is the base's */
 	struct tree_cursor *cursor;  /* in the base's index */
 	struct buf old;              /* the block of the base that was loaded last */
@@ -70,10 +70,19 @@ static const struct manifest *find_root(const struct versions *v, const struct h
 	return NULL;
 }
 
+/* What readers get. A newer one than that was taken back by hand, or is of a publisher who died before he was done: it stays, but nothing
+ * is built on it. */
+static const struct version *readers_version(const struct versions *v)
+{
+	const struct version *current = versions_current(v);
+
+	return current ? current : versions_newest(v);
+}
+
 static const struct manifest *find_version(const struct versions *v, uint64_t version)
 {
 	for (size_t i = v->count; i-- > 0;)
-		if (!version || v->list[i].manifest.version == version)
+		if (v->list[i].manifest.version == version)
 			return &v->list[i].manifest;
 	return NULL;
 }
@@ -85,8 +94,10 @@ static int find_base(struct job *j, struct err *e)
 
 	if (j->overlay.bound)
 		j->base = find_root(v, &b->root);
-	else
+	else if (j->link.version)
 		j->base = find_version(v, j->link.version);
+	else if (v->count)
+		j->base = &readers_version(v)->manifest;
 	if (!j->base && !v->count)
 		return err_set(e, -ENOENT,
 			"there is no image %s in %s: its store is where the next version goes",
@@ -105,9 +116,9 @@ static int find_base(struct job *j, struct err *e)
 	return j->overlay.bound ? 0 : check_fits(j, j->base, e);
 }
 
-static int check_newest(struct job *j, const struct manifest *newest, struct err *e)
+static int check_current(struct job *j, const struct manifest *current, struct err *e)
 {
-	if (hash_equal(&newest->image.root, &j->base->image.root))
+	if (hash_equal(&current->image.root, &j->base->image.root))
 		return 0;
 	return err_set(e, -ESTALE,
 		"%s was written over %s version %" PRIu64
@@ -116,23 +127,23 @@ static int check_newest(struct job *j, const struct manifest *newest, struct err
 		"there again. Or say --force, and the next "
 		"version is made of version %" PRIu64 " and %s alone; %s@%" PRIu64
 		" stays as it is",
-		j->overlay.path, j->name, j->base->version, newest->version, j->base->version,
-		j->overlay.path, j->name, newest->version);
+		j->overlay.path, j->name, j->base->version, current->version, j->base->version,
+		j->overlay.path, j->name, current->version);
 }
 
 static int choose(struct job *j, struct err *e)
 {
-	const struct version *newest;
+	const struct version *current;
 	int r = store_versions(&j->store, j->name, NULL, NULL, &j->versions, e);
 
 	if (!r)
 		r = find_base(j, e);
 	if (r < 0)
 		return r;
-	newest = versions_newest(&j->versions);
-	j->newest = newest->manifest.image.root;
+	current = readers_version(&j->versions);
+	j->current = current->manifest.image.root;
 	r = version_check_signer(&j->store, &j->versions, &j->signer, j->name, false, e);
-	return r < 0 || j->o->force ? r : check_newest(j, &newest->manifest, e);
+	return r < 0 || j->o->force ? r : check_current(j, &current->manifest, e);
 }
 
 /* ---- the disk ---- */
@@ -292,7 +303,7 @@ static int put_all(struct job *j, struct err *e)
 	r = put_disk(j, e);
 	if (!r)
 		r = note_boot_entries(j, e);
-	if (!r && !hash_equal(&j->manifest.image.root, &j->newest))
+	if (!r && !hash_equal(&j->manifest.image.root, &j->current))
 		r = put_pack(j, e);
 	flusher_stop(flusher);
 	return r;
@@ -304,7 +315,7 @@ static int add_version(struct job *j, const struct versions *v, struct err *e)
 	const struct version *newest = versions_newest(v);
 	int r;
 
-	if (!newest || !hash_equal(&newest->manifest.image.root, &j->newest))
+	if (!newest || !hash_equal(&readers_version(v)->manifest.image.root, &j->current))
 		return err_set(e, -ESTALE, "somebody has changed %s in %s just now: try again",
 			j->name, j->o->store);
 	r = version_check_signer(&j->store, v, &j->signer, j->name, false, e);
@@ -368,7 +379,7 @@ static int run(struct job *j, struct commit_result *out, struct err *e)
 	r = put_all(j, e);
 	if (r < 0)
 		return r;
-	out->unchanged = hash_equal(&j->manifest.image.root, &j->newest);
+	out->unchanged = hash_equal(&j->manifest.image.root, &j->current);
 	if (!out->unchanged)
 		r = save(j, e);
 	if (!r && !out->unchanged &&
