@@ -98,6 +98,14 @@ static int find_base(struct job *j, struct err *e)
 		j->base = find_version(v, j->link.version);
 	else if (v->count)
 		j->base = &readers_version(v)->manifest;
+	if (j->overlay.bound && j->link.version) {
+		const struct manifest *named = find_version(v, j->link.version);
+
+		if (!named || !hash_equal(&named->image.root, &b->root))
+			return err_set(e, -ESTALE,
+				"%s was written over %s version %" PRIu64 ", not over version %" PRIu64,
+				j->overlay.path, j->name, b->version, j->link.version);
+	}
 	if (!j->base && !v->count)
 		return err_set(e, -ENOENT,
 			"there is no image %s in %s: its store is where the next version goes",

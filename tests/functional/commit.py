@@ -133,6 +133,8 @@ check(manifest()["version"] == 2 and image_bytes() == new, "other bytes")
 # Somebody has published since: refused, and with --force both versions are there.
 other, changes = change(base, 10, 3)
 make_overlay("late.cow", base, changes, bound=("image", 1, first["index"]["root"]))
+text = commit("late.cow", "--base", "store/image@2", status=1)
+check("version 1, not over version 2" in text, f"--base was not looked at: {text}")
 text = commit("late.cow", status=1)
 check("version 2" in text and "--force" in text, f"not said what to do: {text}")
 commit("late.cow", "--force")
