@@ -67,4 +67,10 @@ static inline uint64_t load_be64(const uint8_t *p)
 	return be64toh(v);
 }
 
+static inline void store_be64(uint8_t *p, uint64_t v)
+{
+	v = htobe64(v);
+	memcpy(p, &v, sizeof(v));
+}
+
 #endif

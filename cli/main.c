@@ -39,6 +39,8 @@ static const struct command {
 	{"key", cmd_key, "make a key pair for publishing"},
 	{"publish", cmd_publish, "put a disk image into a store"},
 	{"make", cmd_make, "make a bootable image of Debian: minimal, server or desktop"},
+	{"commit", cmd_commit, "publish what a guest wrote as the next version"},
+	{"diff", cmd_diff, "show what differs between two versions"},
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},
 	{"serve", cmd_serve, "hand out a store by HTTP, for trying things out"},
 	{"switch", cmd_switch, "be the Ethernet switch of a network of machines"},

@@ -79,21 +79,28 @@ static void add_folder(struct sandbox_rules *rules, const char *dir)
 		sandbox_add_path(rules, dir, SANDBOX_READ); /* a cache on a read-only medium */
 }
 
-/* also: more files that may be read; NULL-terminated, or NULL. */
-static int confine(const char *link, const struct image_options *o, const char *const *also, bool serve, struct err *e)
+static void add_link(struct sandbox_rules *rules, const char *link, const struct image_options *o)
 {
 	_cleanup_free_ char *cache = o->no_cache ? NULL : image_cache_dir(o, NULL);
-	_cleanup_free_ char *versions = file_xdg_dir("XDG_STATE_HOME", ".local/state", NULL);
-	_cleanup_(sandbox_rules_free) struct sandbox_rules rules = {.serve = serve};
 	_cleanup_(link_free) struct link l = {0};
 
 	if (!link_parse(&l, link, NULL) && !l.remote) {
-		add_local(&rules, &l);
+		add_local(rules, &l);
 	} else {
-		add_port(&rules, l.remote ? l.store : link);
-		add_network(&rules, o);
-		add_folder(&rules, cache);
+		add_port(rules, l.remote ? l.store : link);
+		add_network(rules, o);
+		add_folder(rules, cache);
 	}
+}
+
+/* also: more files that may be read; NULL-terminated, or NULL. */
+static int confine(const char *const *links, size_t count, const struct image_options *o, const char *const *also, bool serve, struct err *e)
+{
+	_cleanup_free_ char *versions = file_xdg_dir("XDG_STATE_HOME", ".local/state", NULL);
+	_cleanup_(sandbox_rules_free) struct sandbox_rules rules = {.serve = serve};
+
+	for (size_t i = 0; i < count; i++)
+		add_link(&rules, links[i], o);
 	add_folder(&rules, versions);
 	for (; also && *also; also++)
 		sandbox_add_path(&rules, *also, SANDBOX_READ);
@@ -102,12 +109,17 @@ static int confine(const char *link, const struct image_options *o, const char *
 
 int image_confine(const char *link, const struct image_options *o, struct err *e)
 {
-	return confine(link, o, NULL, false, e);
+	return confine(&link, 1, o, NULL, false, e);
+}
+
+int images_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e)
+{
+	return confine(links, count, o, NULL, false, e);
 }
 
 int export_confine(const char *link, const struct image_options *o, const char *const *also, struct err *e)
 {
-	return confine(link, o, also, true, e);
+	return confine(&link, 1, o, also, true, e);
 }
 
 int proxy_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e)

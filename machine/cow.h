@@ -1,15 +1,20 @@
-/* User-Mode Linux's copy-on-write files: as much of them as it takes to tell whether one belongs to a disk. The header, version 3
- * (facts from the kernel's arch/um/drivers/cow_user.c), big-endian, packed:
- *
- *	u32 magic 0x4f4f4f4d · u32 version · u32 mtime of the backing file · u64 its size · u32 sector size · u32 alignment · u32 format ·
- *	4096 bytes path of the backing file */
+/* The overlay of a machine: a copy-on-write file of User-Mode Linux (format/cow.h) that fits its disk. */
 #ifndef MACHINE_COW_H
 #define MACHINE_COW_H
 
 #include "base/err.h"
+#include "format/cow.h"
 
-/* Can the overlay be used with this disk? One that is missing will be made. The kernel would refuse a wrong one too, but with a machine
- * that has no disk. -ESTALE: of another disk or version; -EBUSY: of a machine that runs; -EINVAL: no such file at all. */
-int cow_check(const char *overlay, const char *disk, struct err *e);
+/* Makes the overlay ready for this disk (its path). image: what the disk is, to bind a new overlay to it, or NULL where it is no image in a
+ * store.
+ *
+ * One that is missing is made, bound; without an image User-Mode Linux will make it. One that is bound must be bound to an image
+ * with the same root hash, wherever and whenever that was published. Any other is told by the disk's size and time, as User-Mode Linux does:
+ * it would refuse a wrong one too, but with a machine that has no disk. -ESTALE: of another disk or version; -EBUSY: of a machine that
+ * runs; -EINVAL: no such file at all. */
+int cow_prepare(const char *overlay, const char *disk, const struct cow_binding *image, struct err *e);
+
+/* Brings what the guest wrote onto the disk, once it has ended: see docs/internals.md for what happens before. */
+int cow_sync(const char *overlay, struct err *e);
 
 #endif

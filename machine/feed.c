@@ -1,4 +1,5 @@
-/* The disk's processes: see feed.h. They report through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null, "file": PATH|null}. */
+/* The disk's processes: see feed.h. They report through a pipe, one line of JSON: {"error": TEXT} or {"cmdline": TEXT|null, "file": PATH|null,
+ * "name": NAME, "version": NUMBER, "root": HASH}, the last three for an image in a store. */
 #include "machine/feed.h"
 
 #include <errno.h>
@@ -29,12 +30,20 @@ static const char *uml_cmdline(const struct manifest *m)
 	return NULL;
 }
 
-/* In the worker: the command line, and an unpacked file, each or null. */
+/* In the worker. */
 static char *report(const struct image *image)
 {
-	json_t *text = json_pack("{s:s?, s:s?}", "cmdline", uml_cmdline(&image->manifest), "file", image->unpacked);
-	char *line = text ? json_dumps(text, JSON_COMPACT) : NULL;
+	const struct manifest *m = &image->manifest;
+	char hex[HASH_HEX_MAX];
+	json_t *text, *more;
+	char *line;
 
+	hash_hex(&m->image.root, hex);
+	text = json_pack("{s:s?, s:s?}", "cmdline", uml_cmdline(m), "file", image->unpacked);
+	more = image->in_store ? json_pack("{s:s, s:I, s:s}", "name", m->name, "version", (json_int_t)m->version, "root", hex) : NULL;
+	json_object_update(text, more);
+	line = text ? json_dumps(text, JSON_COMPACT) : NULL;
+	json_decref(more);
 	json_decref(text);
 	return line;
 }
@@ -100,6 +109,18 @@ static bool is_unpacked(const char *file, const struct image_options *o)
 	return folder && text_starts(file, folder) && !strchr(file + strlen(folder), '/') && !lstat(file, &st) && S_ISREG(st.st_mode);
 }
 
+void feed_read_image(const json_t *report, struct cow_binding *out)
+{
+	const char *name = json_string_value(json_object_get(report, "name")), *root = json_string_value(json_object_get(report, "root"));
+	json_int_t version = json_integer_value(json_object_get(report, "version"));
+	struct cow_binding b = {.version = (uint64_t)version};
+
+	if (!name || !link_name_valid(name) || !root || version <= 0 || hex_decode(b.root.bytes, HASH_LEN, root, strlen(root)) < 0)
+		return;
+	snprintf(b.name, sizeof(b.name), "%s", name);
+	*out = b;
+}
+
 static int read_report(int fd, struct feed *f, const struct image_options *o, struct err *e)
 {
 	_cleanup_free_ char *text = malloc(REPORT_MAX);
@@ -116,6 +137,8 @@ static int read_report(int fd, struct feed *f, const struct image_options *o, st
 		r = err_set(e, -EIO, "%s", error);
 	if (!r && words)
 		f->cmdline = strdup(words);
+	if (!r)
+		feed_read_image(report, &f->image);
 	if (!r && file && is_unpacked(file, o))
 		f->file = strdup(file);
 	json_decref(report);

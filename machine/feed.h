@@ -8,14 +8,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <jansson.h>
+
 #include "base/err.h"
 #include "disk/image.h"
+#include "format/cow.h"
 
 struct feed {
 	pid_t pid;     /* the supervisor */
 	char *disk;    /* path of the virtual disk's file; owned */
 	char *status;  /* path of the status file; owned */
 	char *file;    /* the same disk as a plain file that is read without us, or NULL; owned */
+	struct cow_binding image; /* in a store, that the disk is of, but for its link; version 0: none */
 	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */
 };
 
@@ -23,6 +27,9 @@ struct feed {
  * dir: an empty folder for the mount; it must outlive the feed. messages: where its processes' messages go; -1: with ours. Call while the process has one thread. */
 int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, int messages,
 	uint64_t until_ms, struct err *e);
+
+/* Of a report in JSON, "name", "version" and "root": what an overlay is bound to. One that lies makes an overlay that does not fit later, no more. */
+void feed_read_image(const json_t *report, struct cow_binding *out);
 
 /* Has it ended by itself? Then the guest's disk is gone. */
 bool feed_ended(const struct feed *f);

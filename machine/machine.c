@@ -169,6 +169,7 @@ static int take_shared(struct machine *m, char **path, struct err *e)
 	m->feed.disk = file_path("/proc/self/fd/%d", f->disk);
 	m->feed.status = file_path("/proc/self/fd/%d", f->status);
 	m->feed.cmdline = f->cmdline ? strdup(f->cmdline) : NULL;
+	m->feed.image = f->image;
 	if (!m->feed.disk || !m->feed.status || (f->cmdline && !m->feed.cmdline))
 		return err_set(e, -ENOMEM, "no memory");
 	*path = f->file && !m->o->overlay ? own_name(m, f->file, "raw", e) : strdup(UML_DISK_PATH);
@@ -249,6 +250,25 @@ static int start_network(struct machine *m, char **path, struct err *e)
 	return m->o->vde ? bridge_start(*path, m->o->vde, &m->bridge, e) : 0;
 }
 
+/* What a new overlay is bound to: the version that the guest gets, with a link that names it. NULL: an image of none. */
+static const struct cow_binding *overlay_image(struct machine *m)
+{
+	struct cow_binding *b = &m->feed.image;
+	struct link l;
+
+	if (!b->version)
+		return NULL;
+	if (link_parse(&l, m->o->link, NULL) == 0) {
+		_cleanup_free_ char *folder = l.remote ? NULL : realpath(l.store, NULL);
+		_cleanup_free_ char *text = link_format(folder ? folder : l.store, b->name, b->version, l.has_key ? &l.key : NULL);
+
+		if (text && strlen(text) <= COW_LINK_MAX)
+			strcpy(b->link, text);
+		link_free(&l);
+	}
+	return b;
+}
+
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf authority = BUF_INIT(4096);
@@ -270,7 +290,7 @@ static int start_guest(struct machine *m, struct err *e)
 		r = build_cmdline(m, &words, e);
 	if (!r && m->o->overlay) {
 		overlay = own_name(m, m->o->overlay, "overlay", e);
-		r = overlay ? cow_check(m->o->overlay, m->o->shared ? m->feed.disk : disk, e) : -EIO;
+		r = overlay ? cow_prepare(m->o->overlay, m->o->shared ? m->feed.disk : disk, overlay_image(m), e) : -EIO;
 	}
 	if (!r && m->o->writes) {
 		writes = own_name(m, m->o->writes, "writes", e);
@@ -633,6 +653,8 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	if (o->timeout_s)
 		m.limit_ms = m.watch.start_ms + o->timeout_s * 1000ULL;
 	end = run(&m, e);
+	if (o->overlay && m.guest > 0 && cow_sync(o->overlay, &why) < 0)
+		log_warning("%s", why.text);
 	control_close(&m.control);
 	console_close(&m.console);
 	write_report(&m, end);

@@ -138,8 +138,14 @@ static char *error_report(const struct err *e)
 
 static char *disk_report(const struct feed *f)
 {
-	json_t *about = json_pack("{s:s?, s:s?}", "cmdline", f->cmdline, "file", f->file);
-	char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
+	char root[HASH_HEX_MAX];
+	json_t *about;
+	char *text;
+
+	hash_hex(&f->image.root, root);
+	about = json_pack("{s:s?, s:s?, s:s, s:I, s:s}", "cmdline", f->cmdline, "file", f->file, "name", f->image.name, "version",
+		(json_int_t)f->image.version, "root", root);
+	text = about ? json_dumps(about, JSON_COMPACT) : NULL;
 
 	json_decref(about);
 	return text;
@@ -339,6 +345,7 @@ static int take_report(struct shared_feed *f, const char *text, size_t len, stru
 	if (!r) {
 		f->cmdline = cmdline ? strdup(cmdline) : NULL;
 		f->file = file ? strdup(file) : NULL;
+		feed_read_image(about, &f->image);
 		if ((cmdline && !f->cmdline) || (file && !f->file))
 			r = err_set(e, -ENOMEM, "no memory");
 	}

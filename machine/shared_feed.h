@@ -4,7 +4,7 @@
  * They meet at a Unix socket disk-KEY (SOCK_SEQPACKET) in runtime_dir(), KEY made of the link and of those options that a reader notices.
  * disk-KEY.start is locked by who joins, and by the process when it wants to end: so nobody joins one that ends. To each member it sends
  *
- *	one line of JSON, {"cmdline": TEXT|null, "file": PATH|null}, with two descriptors, O_PATH: the disk, the status; or {"error": TEXT}
+ *	one line of JSON, {"cmdline": TEXT|null, "file": PATH|null, "name": NAME, "version": NUMBER, "root": HASH}, with two descriptors, O_PATH: the disk, the status; or {"error": TEXT}
  *	then messages for people, as they come
  *
  * and a member stays as long as it keeps the connection. */
@@ -16,11 +16,13 @@
 
 #include "base/err.h"
 #include "disk/image.h"
+#include "format/cow.h"
 
 struct shared_feed {
 	int connection;
 	int disk, status;     /* O_PATH */
 	char *cmdline, *file; /* as in struct feed; owned */
+	struct cow_binding image;
 };
 
 #define SHARED_FEED_INIT {.connection = -1, .disk = -1, .status = -1}

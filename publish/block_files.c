@@ -97,10 +97,9 @@ static int verify_segments(int fd, const struct pack *pack, struct err *e)
 	return r;
 }
 
-static int verify_pack(int fd, const struct profile *profile, uint64_t image_size, struct err *e)
+static int load_head(int fd, const struct profile *profile, uint64_t image_size, struct pack *out, struct err *e)
 {
 	_cleanup_buf_ struct buf head = BUF_INIT(PACK_HEAD_MAX);
-	struct pack pack = {0};
 	struct stat st;
 	int64_t len;
 	int r = load_part(fd, &head, PACK_START, 0, e);
@@ -110,26 +109,43 @@ static int verify_pack(int fd, const struct profile *profile, uint64_t image_siz
 		return (int)len;
 	r = load_part(fd, &head, (size_t)len, 0, e);
 	if (!r)
-		r = pack_open(&pack, head.data, head.len, profile, image_size, e);
-	if (!r && (fstat(fd, &st) < 0 || (uint64_t)st.st_size != pack.size))
+		r = pack_open(out, head.data, head.len, profile, image_size, e);
+	if (!r && (fstat(fd, &st) < 0 || (uint64_t)st.st_size != out->size))
 		r = err_set(e, -EBADMSG, "it is not as long as the manifest says");
-	if (!r)
-		r = verify_segments(fd, &pack, e);
-	pack_free(&pack);
 	return r;
 }
 
-int pack_file_verify(int store_fd, const struct profile *profile, uint64_t image_size, struct err *e)
+int pack_file_open(int store_fd, const struct profile *profile, uint64_t image_size, struct pack *out, struct err *e)
 {
 	char path[PACK_PATH_MAX];
 	_cleanup_close_ int fd = -1;
 	int r;
 
+	*out = (struct pack){0};
 	pack_path(&profile->pack, path);
 	fd = openat(store_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, "%s", path);
-	r = verify_pack(fd, profile, image_size, e);
+	r = load_head(fd, profile, image_size, out, e);
+	if (r < 0) {
+		pack_free(out);
+		return err_add(e, "%s", path);
+	}
+	return steal_fd(&fd);
+}
+
+int pack_file_verify(int store_fd, const struct profile *profile, uint64_t image_size, struct err *e)
+{
+	char path[PACK_PATH_MAX];
+	struct pack pack;
+	_cleanup_close_ int fd = pack_file_open(store_fd, profile, image_size, &pack, e);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = verify_segments(fd, &pack, e);
+	pack_free(&pack);
+	pack_path(&profile->pack, path);
 	return r < 0 ? err_add(e, "%s", path) : 0;
 }
 

@@ -21,6 +21,12 @@ int block_files_each(int store_fd, block_files_visit visit, void *context, struc
 /* The same for every file in packs/: a boot pack, or something else. */
 int pack_files_each(int store_fd, block_files_visit visit, void *context, struct err *e);
 
+struct pack;
+
+/* Opens a boot pack by what a manifest says of it and its image, and checks its head: gives a descriptor, and the head for pack_free(). -ENOENT,
+ * -EBADMSG, other errors of reading. */
+int pack_file_open(int store_fd, const struct profile *profile, uint64_t image_size, struct pack *out, struct err *e);
+
 /* Reads a boot pack and checks everything, by what a manifest says of it and its image. file_bytes may be NULL. -ENOENT, -EBADMSG, other errors
  * of reading. */
 int pack_file_verify(int store_fd, const struct profile *profile, uint64_t image_size, struct err *e);

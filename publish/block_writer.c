@@ -99,23 +99,53 @@ static int write_block(
 	return r < 0 ? err_set(e, r, "cannot write %s: %s", path, strerror(-r)) : 0;
 }
 
-int block_writer_put(struct block_writer *w, const struct hash *hash, const void *data, size_t len,
-	struct buf *scratch, struct err *e)
+/* Meets a block. 1: it is new to this publish; 0: it is not. */
+static int meet(struct block_writer *w, const struct hash *hash, struct err *e)
 {
-	char path[BLOCK_PATH_MAX];
-	struct stat st;
 	int r;
 
 	pthread_mutex_lock(&w->lock);
 	r = hash_set_add(&w->met, hash, 0);
 	pthread_mutex_unlock(&w->lock);
+	return r < 0 ? err_set(e, r, "no memory for the list of blocks") : r;
+}
+
+/* Does the store have it? Then it is counted. */
+static bool is_there(struct block_writer *w, const char *path)
+{
+	struct stat st;
+
+	if (fstatat(w->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || !st.st_size)
+		return false;
+	count(w, (uint64_t)st.st_size, false);
+	return true;
+}
+
+int block_writer_note(struct block_writer *w, const struct hash *hash, struct err *e)
+{
+	char path[BLOCK_PATH_MAX];
+	int r = meet(w, hash, e);
+
 	if (r <= 0)
-		return r < 0 ? err_set(e, r, "no memory for the list of blocks") : 0;
+		return r;
 	block_path(hash, path);
-	if (!fstatat(w->fd, path, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && st.st_size) {
-		count(w, (uint64_t)st.st_size, false);
+	return is_there(w, path) ? 0
+				 : err_set(e, -ENOENT,
+					   "the store lacks %s, which the version before has: `inetboot verify` it",
+					   path);
+}
+
+int block_writer_put(struct block_writer *w, const struct hash *hash, const void *data, size_t len,
+	struct buf *scratch, struct err *e)
+{
+	char path[BLOCK_PATH_MAX];
+	int r = meet(w, hash, e);
+
+	if (r <= 0)
+		return r;
+	block_path(hash, path);
+	if (is_there(w, path))
 		return 0;
-	}
 	r = block_encode(scratch, data, len, w->level, e);
 	if (!r)
 		r = write_block(w, path, scratch, e);

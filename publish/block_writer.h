@@ -28,6 +28,9 @@ struct block_writer *block_writer_new(struct store *s, int level);
 int block_writer_put(struct block_writer *w, const struct hash *hash, const void *data, size_t len,
 	struct buf *scratch, struct err *e);
 
+/* Counts a block that the store must have already: -ENOENT where it has not. Any thread. */
+int block_writer_note(struct block_writer *w, const struct hash *hash, struct err *e);
+
 void block_writer_stats(struct block_writer *w, struct block_stats *out); /* any thread */
 void block_writer_free(struct block_writer *w);
 

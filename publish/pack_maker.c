@@ -27,6 +27,9 @@ struct making {
 	const struct pack_extent *extents;
 	uint32_t extent_count, segment_count, pages;
 	int level;
+	const struct pack *old; /* the same extents of another image, or NULL */
+	int old_fd;
+	const bool *kept;              /* with old: segments of it that are taken over */
 	struct pack_segment *segments; /* owned */
 	uint8_t **data;                /* owned; of each segment */
 	pthread_mutex_t lock;          /* for what follows */
@@ -82,6 +85,22 @@ static int make_segment(
 	return 0;
 }
 
+/* Takes a segment of the old pack over. */
+static int take_segment(struct making *m, uint32_t segment, struct err *e)
+{
+	const struct pack_segment *s = &m->old->segments[segment];
+	int r;
+
+	m->data[segment] = malloc(s->len);
+	if (!m->data[segment])
+		return err_set(e, -ENOMEM, "no memory for a boot pack");
+	r = file_pread(m->old_fd, m->data[segment], s->len, s->offset);
+	if (r < 0)
+		return err_set(e, r, "cannot read the boot pack before: %s", strerror(-r));
+	m->segments[segment] = *s;
+	return pack_segment_check(s, m->data[segment], e);
+}
+
 static void *work(void *context)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(BLOCK_FILE_MAX);
@@ -99,7 +118,8 @@ static void *work(void *context)
 		    : !pages           ? err_set(&e, -ENOMEM, "no memory for a boot pack")
 				       : 0;
 		if (!r)
-			r = make_segment(m, segment, pages, &out, &e);
+			r = m->old && m->kept[segment] ? take_segment(m, segment, &e)
+						       : make_segment(m, segment, pages, &out, &e);
 		pthread_mutex_lock(&m->lock);
 		if (r < 0 && !m->failed) {
 			m->failed = r;
@@ -154,29 +174,81 @@ static int save(const struct making *m, struct profile *out, struct err *e)
 	return r < 0 ? err_add(e, "cannot write a boot pack into %s", m->store->path) : 0;
 }
 
+static int make(struct making *m, struct profile *out, struct err *e)
+{
+	const struct pack_extent *last = &m->extents[m->extent_count - 1];
+	int r;
+
+	m->pages = last->place + last->pages;
+	m->segment_count = (m->pages + PACK_SEGMENT_PAGES - 1) / PACK_SEGMENT_PAGES;
+	m->segments = calloc(m->segment_count, sizeof(*m->segments));
+	m->data = calloc(m->segment_count, sizeof(*m->data));
+	r = m->segments && m->data ? make_segments(m, e)
+				   : err_set(e, -ENOMEM, "no memory for a boot pack");
+	if (!r)
+		r = save(m, out, e);
+	for (uint32_t i = 0; m->data && i < m->segment_count; i++)
+		free(m->data[i]);
+	free(m->data);
+	free(m->segments);
+	return r;
+}
+
 int pack_make(struct store *s, const struct tree *image, const struct pack_extent *extents,
 	uint32_t extent_count, int level, struct profile *out, struct err *e)
 {
-	const struct pack_extent *last = &extents[extent_count - 1];
 	struct making m = {.store = s,
 		.image = image,
 		.extents = extents,
 		.extent_count = extent_count,
 		.level = level,
-		.pages = last->place + last->pages,
+		.lock = PTHREAD_MUTEX_INITIALIZER};
+
+	return make(&m, out, e);
+}
+
+static int find_kept(bool *kept, const struct pack *old, pack_changed changed, void *context,
+	struct err *e)
+{
+	int r = 0;
+
+	memset(kept, true, old->segment_count);
+	for (uint32_t i = 0; r >= 0 && i < old->extent_count; i++) {
+		const struct pack_extent *x = &old->extents[i];
+
+		for (uint32_t k = 0; r >= 0 && k < x->pages; k++) {
+			r = changed(context, x->page + k, e);
+			if (r > 0)
+				kept[(x->place + k) / PACK_SEGMENT_PAGES] = false;
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
+int pack_remake(struct store *s, const struct profile *old, const struct tree *image,
+	pack_changed changed, void *context, int level, struct profile *out, struct err *e)
+{
+	_cleanup_free_ bool *kept = NULL;
+	struct pack pack;
+	_cleanup_close_ int fd = pack_file_open(s->fd, old, image->size, &pack, e);
+	struct making m = {.store = s,
+		.image = image,
+		.level = level,
+		.old = &pack,
+		.old_fd = fd,
 		.lock = PTHREAD_MUTEX_INITIALIZER};
 	int r;
 
-	m.segment_count = (m.pages + PACK_SEGMENT_PAGES - 1) / PACK_SEGMENT_PAGES;
-	m.segments = calloc(m.segment_count, sizeof(*m.segments));
-	m.data = calloc(m.segment_count, sizeof(*m.data));
-	r = m.segments && m.data ? make_segments(&m, e)
-				 : err_set(e, -ENOMEM, "no memory for a boot pack");
+	if (fd < 0)
+		return fd;
+	kept = malloc(pack.segment_count);
+	r = kept ? find_kept(kept, &pack, changed, context, e)
+		 : err_set(e, -ENOMEM, "no memory for a boot pack");
+	m.kept = kept;
+	m.extents = pack.extents;
+	m.extent_count = pack.extent_count;
 	if (!r)
-		r = save(&m, out, e);
-	for (uint32_t i = 0; m.data && i < m.segment_count; i++)
-		free(m.data[i]);
-	free(m.data);
-	free(m.segments);
+		r = make(&m, out, e);
+	pack_free(&pack);
 	return r;
 }

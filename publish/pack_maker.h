@@ -13,4 +13,12 @@
 int pack_make(struct store *s, const struct tree *image, const struct pack_extent *extents,
 	uint32_t extent_count, int level, struct profile *out, struct err *e);
 
+/* Has this page of the image other bytes than the image before? 1, 0, or -errno. One thread. */
+typedef int (*pack_changed)(void *context, uint64_t page, struct err *e);
+
+/* Makes a pack with the pages of an image's pack for another image of the same size, and with what they hold there. Segments in which no page
+ * changed are taken over as they are. Else as pack_make(); -ENOENT, -EBADMSG where the old pack is not there, or damaged. */
+int pack_remake(struct store *s, const struct profile *old, const struct tree *image,
+	pack_changed changed, void *context, int level, struct profile *out, struct err *e);
+
 #endif

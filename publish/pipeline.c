@@ -24,10 +24,11 @@
 #include "base/text.h"
 #include "format/block.h"
 #include "format/index.h"
-#include "publish/scanner.h"
+
+#define BATCH_KEPT 4096 /* pieces of a batch in which nothing was scanned */
 
 struct piece {
-	const uint8_t *data; /* in the batch's slab; NULL: a hole */
+	const uint8_t *data; /* in the batch's slab; NULL: a hole, or a block that the store has */
 	uint64_t len;
 	struct hash hash; /* zero for holes */
 };
@@ -40,7 +41,8 @@ struct batch {
 };
 
 struct pipeline {
-	struct input *in;
+	pipeline_produce produce;
+	void *producer;
 	struct block_writer *writer;
 	unsigned size; /* batches in the ring */
 	struct batch *ring;
@@ -74,11 +76,8 @@ static void fail(struct pipeline *p, const struct err *why)
 
 /* The reader's side. */
 
-static int on_piece(void *context, const uint8_t *data, uint64_t len, struct err *e)
+static int add_piece(struct batch *b, const struct piece *piece, struct err *e)
 {
-	struct pipeline *p = context;
-	struct batch *b = p->filling;
-
 	if (b->count == b->room) {
 		size_t room = b->room ? b->room * 2 : 64;
 		struct piece *pieces = reallocarray(b->pieces, room, sizeof(*pieces));
@@ -88,8 +87,15 @@ static int on_piece(void *context, const uint8_t *data, uint64_t len, struct err
 		b->pieces = pieces;
 		b->room = room;
 	}
-	b->pieces[b->count++] = (struct piece){.data = data, .len = len};
+	b->pieces[b->count++] = *piece;
 	return 0;
+}
+
+static int on_piece(void *context, const uint8_t *data, uint64_t len, struct err *e)
+{
+	struct pipeline *p = context;
+
+	return add_piece(p->filling, &(struct piece){.data = data, .len = len}, e);
 }
 
 static struct batch *wait_for_empty(struct pipeline *p, uint64_t number)
@@ -134,9 +140,19 @@ static uint8_t *on_slab(void *context, const uint8_t *tail, size_t len, struct e
 	return b->slab;
 }
 
-/* A pipe may never fill another batch, which would find out too. */
-static bool stopped(struct pipeline *p, struct err *e)
+static int on_keep(void *context, const struct index_entry *entry, struct err *e)
 {
+	struct pipeline *p = context;
+
+	if ((!p->filling || p->filling->count >= BATCH_KEPT) && !on_slab(p, NULL, 0, e))
+		return e->code;
+	return add_piece(p->filling, &(struct piece){.len = entry->length, .hash = entry->hash}, e);
+}
+
+/* A pipe may never fill another batch, which would find out too. */
+static int stopped(void *context, struct err *e)
+{
+	struct pipeline *p = context;
 	bool failed;
 
 	pthread_mutex_lock(&p->lock);
@@ -149,20 +165,28 @@ static bool stopped(struct pipeline *p, struct err *e)
 	return e->code;
 }
 
+static int read_input(void *producer, const struct pipeline_sink *sink, struct err *e)
+{
+	struct scanner s;
+	int r = 1;
+
+	scanner_init(&s, sink->ops, sink->context);
+	while (r > 0) {
+		r = sink->stopped(sink->context, e);
+		if (!r)
+			r = input_feed(producer, &s, e);
+	}
+	return r < 0 ? r : scanner_end(&s, e);
+}
+
 static void *run_reader(void *context)
 {
 	static const struct scanner_ops ops = {.piece = on_piece, .slab = on_slab};
 	struct pipeline *p = context;
+	struct pipeline_sink sink = {.ops = &ops, .keep = on_keep, .stopped = stopped, .context = p};
 	struct err e = ERR_INIT;
-	struct scanner s;
-	int r = 1;
 
-	scanner_init(&s, &ops, p);
-	while (r > 0)
-		r = stopped(p, &e) ? e.code : input_feed(p->in, &s, &e);
-	if (!r)
-		r = scanner_end(&s, &e);
-	if (r < 0)
+	if (p->produce(p->producer, &sink, &e) < 0)
 		fail(p, &e);
 	if (p->filling)
 		hand_over(p);
@@ -193,12 +217,14 @@ static int work(struct pipeline *p, struct batch *b, struct buf *scratch, struct
 {
 	for (size_t i = 0; i < b->count; i++) {
 		struct piece *piece = &b->pieces[i];
-		int r;
+		int r = 0;
 
-		if (!piece->data || file_all_zero(piece->data, piece->len))
-			continue;
-		hash_of(&piece->hash, piece->data, piece->len);
-		r = block_writer_put(p->writer, &piece->hash, piece->data, piece->len, scratch, e);
+		if (!piece->data && !hash_is_hole(&piece->hash)) {
+			r = block_writer_note(p->writer, &piece->hash, e);
+		} else if (piece->data && !file_all_zero(piece->data, piece->len)) {
+			hash_of(&piece->hash, piece->data, piece->len);
+			r = block_writer_put(p->writer, &piece->hash, piece->data, piece->len, scratch, e);
+		}
 		if (r < 0)
 			return r;
 	}
@@ -333,7 +359,14 @@ static int run_threads(struct pipeline *p, unsigned jobs, struct progress *progr
 int pipeline_run(struct input *in, struct block_writer *w, unsigned jobs, struct progress *progress,
 	struct tree *tree, uint64_t *chunks, struct err *e)
 {
-	struct pipeline p = {.in = in, .writer = w, .size = 2 * jobs + 2};
+	return pipeline_run_from(read_input, in, w, jobs, progress, tree, chunks, e);
+}
+
+int pipeline_run_from(pipeline_produce produce, void *producer, struct block_writer *w,
+	unsigned jobs, struct progress *progress, struct tree *tree, uint64_t *chunks, struct err *e)
+{
+	struct pipeline p = {
+		.produce = produce, .producer = producer, .writer = w, .size = 2 * jobs + 2};
 	int r;
 
 	p.ring = calloc(p.size, sizeof(*p.ring));

@@ -15,6 +15,15 @@ void scanner_init(struct scanner *s, const struct scanner_ops *ops, void *contex
 	*s = (struct scanner){.ops = ops, .context = context};
 }
 
+/* A border that is not a page's lies in a page that belongs to no hole, or it would be none: so
+ * what is left of that page is passed over like any that is not zero. */
+void scanner_start(struct scanner *s, const struct scanner_ops *ops, void *context, uint64_t offset)
+{
+	scanner_init(s, ops, context);
+	s->total = offset;
+	s->part = (size_t)(-offset % SCANNER_PAGE);
+}
+
 int scanner_room(struct scanner *s, uint8_t **at, size_t *room, struct err *e)
 {
 	if (!s->slab || s->fill == SCANNER_SLAB) {
@@ -91,6 +100,12 @@ int scanner_fed(struct scanner *s, size_t len, struct err *e)
 
 	s->fill += len;
 	s->total += len;
+	if (s->fill < s->part)
+		return 0;
+	if (s->part) {
+		s->scan = s->run = s->part;
+		s->part = 0;
+	}
 	while (!r && s->fill - s->scan >= SCANNER_PAGE)
 		r = scan_page(s, SCANNER_PAGE, e);
 	return r < 0 ? r : cut_chunks(s, s->run, false, e);

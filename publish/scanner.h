@@ -50,10 +50,15 @@ struct scanner {
 	size_t run;     /* start of the run of zero pages that ends at scan, or scan itself */
 	bool in_hole;   /* scan stands in a hole: cut == scan */
 	uint64_t hole;  /* bytes of it so far */
-	uint64_t total; /* bytes taken in */
+	uint64_t total; /* bytes of the disk in front of what comes next */
+	size_t part;    /* bytes that the page has in which the scan was started, until they are there */
 };
 
 void scanner_init(struct scanner *s, const struct scanner_ops *ops, void *context);
+
+/* The same in the middle of a disk: `offset` is a border that a scan from its beginning makes, and the
+ * pieces from there on are the same. */
+void scanner_start(struct scanner *s, const struct scanner_ops *ops, void *context, uint64_t offset);
 
 /* Where the next bytes go: *room > 0 bytes at *at. */
 int scanner_room(struct scanner *s, uint8_t **at, size_t *room, struct err *e);

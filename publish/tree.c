@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/block.h"
@@ -70,6 +71,80 @@ int tree_walk(int store_fd, const struct tree *tree, const struct tree_visitor *
 	if (!tree->depth || tree->depth > MANIFEST_DEPTH_MAX)
 		return err_set(e, -EINVAL, "an index with %u levels", tree->depth);
 	return walk_node(store_fd, &tree->root, tree->depth - 1, tree->size, v, e);
+}
+
+struct cursor_level {
+	struct buf data;
+	struct index_node node;
+	uint32_t next; /* entry of it */
+};
+
+struct tree_cursor {
+	int fd;
+	unsigned depth;
+	struct cursor_level levels[MANIFEST_DEPTH_MAX]; /* below `lowest` they hold nothing to use */
+	unsigned lowest;
+};
+
+static int load_level(struct tree_cursor *c, unsigned level, const struct index_entry *entry, struct err *e)
+{
+	struct cursor_level *l = &c->levels[level];
+
+	l->next = 0;
+	c->lowest = level;
+	return load_node(c->fd, &entry->hash, level, entry->length, &l->data, &l->node, e);
+}
+
+int tree_cursor_open(
+	struct tree_cursor **out, int store_fd, const struct tree *tree, struct err *e)
+{
+	struct index_entry root = {.length = tree->size, .hash = tree->root};
+	struct tree_cursor *c;
+	int r;
+
+	if (!tree->depth || tree->depth > MANIFEST_DEPTH_MAX)
+		return err_set(e, -EINVAL, "an index with %u levels", tree->depth);
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_set(e, -ENOMEM, "no memory for an index");
+	c->fd = store_fd;
+	c->depth = tree->depth;
+	for (unsigned i = 0; i < MANIFEST_DEPTH_MAX; i++)
+		c->levels[i].data = (struct buf)BUF_INIT(BLOCK_LEN_MAX);
+	r = load_level(c, tree->depth - 1, &root, e);
+	if (r < 0)
+		tree_cursor_close(c);
+	else
+		*out = c;
+	return r;
+}
+
+int tree_cursor_next(struct tree_cursor *c, struct index_entry *out, struct err *e)
+{
+	for (;;) {
+		struct cursor_level *l = &c->levels[c->lowest];
+		int r;
+
+		if (l->next == l->node.count) {
+			if (c->lowest + 1 == c->depth)
+				return 0;
+			c->lowest++;
+			continue;
+		}
+		index_node_entry(&l->node, l->next++, out);
+		if (!c->lowest)
+			return 1;
+		r = load_level(c, c->lowest - 1, out, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+void tree_cursor_close(struct tree_cursor *c)
+{
+	for (unsigned i = 0; c && i < MANIFEST_DEPTH_MAX; i++)
+		buf_free(&c->levels[i].data);
+	free(c);
 }
 
 /* Reads what lies in one chunk; returns how many bytes that was. */

@@ -31,6 +31,13 @@ int tree_walk(int store_fd, const struct tree *tree, const struct tree_visitor *
 int tree_read(int store_fd, const struct tree *tree, void *buf, size_t len, uint64_t offset,
 	struct err *e);
 
+/* Goes through the entries of a tree's lowest level, chunks and holes, one at a time. */
+struct tree_cursor;
+int tree_cursor_open(
+	struct tree_cursor **out, int store_fd, const struct tree *tree, struct err *e);
+int tree_cursor_next(struct tree_cursor *c, struct index_entry *out, struct err *e); /* 1; 0: the end */
+void tree_cursor_close(struct tree_cursor *c); /* NULL is fine */
+
 /* The key for a set of things that are a block and its uncompressed length: equal hashes with
  * unequal lengths are two things, as one of them must be wrong. */
 void tree_key(struct hash *out, const struct hash *hash, uint64_t length);

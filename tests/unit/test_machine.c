@@ -85,17 +85,75 @@ static void test_cow_refuses_what_is_no_overlay(void **state)
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(chdir(dir), 0);
 	assert_int_equal(file_save(AT_FDCWD, "disk", "data", 4, 0, NULL), 0);
-	assert_int_equal(cow_check("missing", "disk", &e), 0);
-	assert_int_equal(cow_check("no/folder", "disk", &e), -ENOENT);
+	assert_int_equal(cow_prepare("missing", "disk", NULL, &e), 0);
+	assert_int_equal(cow_prepare("no/folder", "disk", NULL, &e), -ENOENT);
 	assert_int_equal(file_save(AT_FDCWD, "empty", "", 0, 0, NULL), 0);
-	assert_int_equal(cow_check("empty", "disk", &e), -EINVAL);
+	assert_int_equal(cow_prepare("empty", "disk", NULL, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "remove it"));
 	assert_int_equal(file_save(AT_FDCWD, "other", "something else than an overlay", 30, 0, NULL), 0);
-	assert_int_equal(cow_check("other", "disk", &e), -EINVAL);
-	assert_int_equal(cow_check(".", "disk", &e), -EINVAL);
+	assert_int_equal(cow_prepare("other", "disk", NULL, &e), -EINVAL);
+	assert_int_equal(cow_prepare(".", "disk", NULL, &e), -EINVAL);
 	unlink("disk");
 	unlink("empty");
 	unlink("other");
+	assert_int_equal(chdir("/"), 0);
+	rmdir(dir);
+}
+
+/* A bound one goes with the root hash, whatever time the disk has; one without a binding with size and time. */
+static void test_cow_is_bound_to_an_image(void **state)
+{
+	struct cow_binding image = {.name = "debian", .version = 3, .root.bytes = {1}, .link = "http://127.0.0.1/debian@3"}, other = image;
+	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	char dir[] = "/tmp/test_machine.XXXXXX";
+	uint8_t start[COW_START];
+	struct err e = ERR_INIT;
+	struct cow_head head;
+	struct stat st;
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(file_save(AT_FDCWD, "disk", "data", 4, 0, NULL), 0);
+	assert_int_equal(cow_prepare("no/folder", "disk", &image, &e), -ENOENT);
+	assert_int_equal(cow_prepare("overlay", "disk", &image, &e), 0);
+	assert_int_equal(stat("overlay", &st), 0);
+	assert_int_equal(st.st_size, 3 * 4096 + 4);
+	assert_int_equal(cow_prepare("overlay", "disk", &image, &e), 0);
+
+	/* Made anew, the same disk has another time: the header follows. */
+	assert_int_equal(utimensat(AT_FDCWD, "disk", times, 0), 0);
+	other.version = 4;
+	assert_int_equal(cow_prepare("overlay", "disk", &other, &e), 0);
+	fd = open("overlay", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(file_pread(fd, start, sizeof(start), 0), 0);
+	close(fd);
+	assert_int_equal(cow_head_parse(&head, start, sizeof(start), NULL), 0);
+	assert_int_equal(head.mtime, 1000);
+
+	other.root.bytes[0] = 2;
+	assert_int_equal(cow_prepare("overlay", "disk", &other, &e), -ESTALE);
+	assert_non_null(strstr(e.text, "debian version 3, and this is debian version 4: boot 'http://127.0.0.1/debian@3'"));
+	assert_int_equal(file_save(AT_FDCWD, "disk", "longer data", 11, 0, NULL), 0);
+	assert_int_equal(cow_prepare("overlay", "disk", &image, &e), -ESTALE);
+
+	/* Interrupted while it was made. */
+	assert_int_equal(file_save(AT_FDCWD, "disk", "data", 4, 0, NULL), 0);
+	assert_int_equal(truncate("overlay", COW_START), 0);
+	assert_int_equal(cow_prepare("overlay", "disk", &image, &e), 0);
+	assert_int_equal(stat("overlay", &st), 0);
+	assert_int_equal(st.st_size, 3 * 4096 + 4);
+
+	/* Without a binding, as User-Mode Linux makes them. */
+	memset(start + COW_HEAD_LEN, 0, 4);
+	assert_int_equal(utimensat(AT_FDCWD, "disk", times, 0), 0);
+	assert_int_equal(file_save(AT_FDCWD, "overlay", start, sizeof(start), 0, NULL), 0);
+	assert_int_equal(cow_prepare("overlay", "disk", &other, &e), 0);
+	times[1].tv_sec++;
+	assert_int_equal(utimensat(AT_FDCWD, "disk", times, 0), 0);
+	assert_int_equal(cow_prepare("overlay", "disk", &other, &e), -ESTALE);
+	unlink("disk");
+	unlink("overlay");
 	assert_int_equal(chdir("/"), 0);
 	rmdir(dir);
 }
@@ -108,6 +166,7 @@ int main(void)
 		cmocka_unit_test(test_watch_looks_at_long_lines),
 		cmocka_unit_test(test_cmdline_lets_through_what_is_known),
 		cmocka_unit_test(test_cow_refuses_what_is_no_overlay),
+		cmocka_unit_test(test_cow_is_bound_to_an_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
