@@ -21,7 +21,7 @@ port = int(re.search(r":(\d+)/", links["desktop"])[1])
 def start_screen():
     """The host's X server."""
     r, w = os.pipe()
-    p = subprocess.Popen(["Xvfb", "-displayfd", str(w), "-screen", "0", "1600x1200x24", "-nolisten", "tcp"], pass_fds=[w], stdout=subprocess.DEVNULL,
+    p = subprocess.Popen(["Xvfb", "-displayfd", str(w), "-screen", "0", "1600x1200x24", "-noreset", "-nolisten", "tcp"], pass_fds=[w], stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
     started.append(p)
     at_end.append(lambda: (p.terminate(), p.wait()))
@@ -44,12 +44,22 @@ def colours(picture):
     return int(output("identify", "-format", "%k", picture) or 0)
 
 
+def spread():
+    """Side by side: what lies below another window cannot be seen."""
+    for name, place in ("a", (0, 0)), ("b", (700, 0)), ("c", (0, 600)):
+        at = window(name)
+        if at:
+            output("xdotool", "windowmove", at, *map(str, place))
+
+
 def painted(name):
     """Steel blue behind, and a terminal with its title and prompt on it."""
     at = window(name)
     picture = f"{SHOTS}/{name}.png"
-    output("import", "-window", at or "root", picture)
-    return at and colours(picture) > 3
+    if not at:
+        return False
+    output("import", "-window", at, picture)
+    return colours(picture) > 3
 
 
 def start(name, *args):
@@ -79,7 +89,7 @@ for m in machines.values():
     m.login()
 for name, m in machines.items():
     end = time.monotonic() + LIMIT
-    while not painted(name):
+    while spread() or not painted(name):
         check(time.monotonic() < end, f"{name} is not painted: {m.text[-2000:]}")
         for other in machines.values():
             other.pump(0.2)
