@@ -37,7 +37,7 @@
 struct host {
 	int runtime; /* the folder, O_PATH: our own may hide its name */
 	int listener, start;
-	char name[32]; /* of the socket */
+	char name[32], lock[40]; /* of the socket; of the lock */
 	struct feed feed;
 	int disk, status, messages;
 	char *report;
@@ -95,6 +95,7 @@ static bool may_end(struct host *h)
 	welcome(h);
 	if (!h->count) {
 		unlinkat(h->runtime, h->name, 0);
+		unlinkat(h->runtime, h->lock, 0); /* who waits for it sees that it is gone: meet() */
 		return true;
 	}
 	flock(h->start, LOCK_UN);
@@ -273,6 +274,7 @@ static int start(const char *link, const struct image_options *o, const char *ru
 		h.runtime = open(runtime, O_PATH | O_CLOEXEC);
 		h.start = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		strcpy(h.name, name);
+		snprintf(h.lock, sizeof(h.lock), "%s.start", name);
 		if (h.start < 0 || h.runtime < 0)
 			_exit(1);
 		run(&h, link, o, runtime);
@@ -288,6 +290,7 @@ static int meet(struct shared_feed *f, const char *link, const struct image_opti
 {
 	_cleanup_free_ char *runtime = runtime_dir(e), *path = runtime ? file_path("%s/%s.start", runtime, name) : NULL;
 	_cleanup_close_ int lock = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	struct stat ours, there;
 	struct sockaddr_un a;
 	int r;
 
@@ -295,6 +298,9 @@ static int meet(struct shared_feed *f, const char *link, const struct image_opti
 		return -EACCES;
 	while ((r = lock < 0 ? -1 : flock(lock, LOCK_EX)) < 0 && errno == EINTR)
 		;
+	/* The one that ended just then took its lock's file with it. */
+	if (!r && (stat(path, &there) < 0 || fstat(lock, &ours) < 0 || ours.st_ino != there.st_ino))
+		return -EAGAIN;
 	f->connection = open_socket(&a, runtime, name);
 	if (r < 0 || f->connection < 0)
 		return err_errno(e, "cannot take the lock %s", path);
