@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -295,4 +296,17 @@ bool file_all_zero(const void *data, size_t len)
 	const uint8_t *p = data;
 
 	return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
+}
+
+int file_lock(const char *path, int how)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	do
+		r = flock(fd, how);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : steal_fd(&fd);
 }

@@ -35,6 +35,9 @@ int file_save(int dirfd, const char *path, const void *data, size_t len, unsigne
 /* Is it the name of such a temporary file? One is left where its writer was killed. */
 bool file_is_temporary(const char *name);
 
+/* A lock's file, made (mode 0600) where it is not there, and held as flock(2) says; a symbolic link is refused. A descriptor, or -errno. */
+int file_lock(const char *path, int how);
+
 /* mkdir -p, mode 0777 less the umask. Existing folders are fine; -ENOTDIR where a part of path is something else. */
 int file_mkdirs(const char *path, struct err *e);
 

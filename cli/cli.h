@@ -52,6 +52,10 @@ int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(p
 /* For getopt_long's '?': says which option it was. */
 int cli_bad_option(const char *command, char **argv);
 
+struct option;
+/* For a command whose options are flags (getopt's `flag`, and --help as 'h'). -1, with optind at the first operand; or the exit status. */
+int cli_flags(int argc, char **argv, const struct option *options, const char *help);
+
 /* An option's value as a number of seconds, from 1 on (in milliseconds they fit into an unsigned). 0; or EXIT_USAGE after having said what
  * is wrong. */
 int cli_seconds(const char *command, const char *option, const char *value, unsigned *out);

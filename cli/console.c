@@ -96,14 +96,9 @@ int cmd_console(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int code;
 
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("console", argv);
-	}
+	code = cli_flags(argc, argv, options, help);
+	if (code >= 0)
+		return code;
 	if (argc - optind != 1)
 		return cli_usage("console", "exactly one machine's name is needed: `inetboot ps` lists them");
 	return visit(argv[optind], &e) < 0 ? cli_fail(&e) : EXIT_OK;

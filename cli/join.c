@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "base/unix_socket.h"
 #include "cli/cli.h"
 #include "cli/start_switch.h"
 #include "network/meeting.h"
@@ -28,7 +29,7 @@ static const char help[] =
 static int become_guest(const char *network, struct err *e)
 {
 	struct membership m = MEMBERSHIP_INIT;
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int fd = -1;
 	int r = meeting_join(&m, network, cli_start_switch, e);
 
@@ -36,10 +37,10 @@ static int become_guest(const char *network, struct err *e)
 		membership_end(&m);
 		return r;
 	}
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/" NETWORK_SOCKET, m.folder);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		r = err_errno(e, "cannot connect to the network's switch at %s", a.sun_path);
+	path = file_path("%s/" NETWORK_SOCKET, m.folder);
+	fd = path ? unix_connect(path, SOCK_SEQPACKET) : -1;
+	if (fd < 0) {
+		r = err_errno(e, "cannot connect to the network's switch at %s/" NETWORK_SOCKET, m.folder);
 		membership_end(&m);
 		return r;
 	}

@@ -80,30 +80,3 @@ int link_version(const char *link, const struct image_options *o, struct link_ve
 		;
 	return n < 0 ? err_set(e, (int)n, "cannot look the link up: %s", strerror((int)-n)) : take_report(text, (size_t)n, out, e);
 }
-
-static char *absolute(const char *path, struct err *e)
-{
-	char *real = realpath(path, NULL);
-
-	if (!real)
-		err_errno(e, "cannot find %s", path);
-	return real;
-}
-
-char *link_at(const char *link, bool in_store, uint64_t version, struct err *e)
-{
-	_cleanup_free_ char *store = NULL;
-	struct link l;
-	char *out;
-
-	if (link_parse(&l, link, e) < 0)
-		return NULL;
-	if (in_store) {
-		store = l.remote ? strdup(l.store) : absolute(l.store, e);
-		out = store ? link_format(store, l.name, version, l.has_key ? &l.key : NULL) : NULL;
-	} else {
-		out = l.remote ? strdup(link) : absolute(l.file, e);
-	}
-	link_free(&l);
-	return out;
-}

@@ -16,8 +16,4 @@ struct link_version {
 /* Opens the link as image_open() does, in a confined process of its own. Call while the process has one thread. */
 int link_version(const char *link, const struct image_options *o, struct link_version *out, struct err *e);
 
-/* The link, with `version` (0: without one) instead of what it says; in_store: it names an image in a store. A path becomes absolute.
- * Allocated; NULL and e set. */
-char *link_at(const char *link, bool in_store, uint64_t version, struct err *e);
-
 #endif

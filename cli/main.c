@@ -77,6 +77,22 @@ int cli_usage(const char *command, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
+int cli_flags(int argc, char **argv, const struct option *options, const char *help)
+{
+	const char *command = argv[0];
+	int code;
+
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option(command, argv);
+	}
+	return -1;
+}
+
 int cli_seconds(const char *command, const char *option, const char *value, unsigned *out)
 {
 	uint64_t number;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "base/cancel.h"
 #include "base/cleanup.h"
@@ -233,26 +232,11 @@ static int check_target(const struct making *m, struct err *e)
 	return 0;
 }
 
-static int check_room(const char *dir, uint64_t bytes, struct err *e)
-{
-	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
-	struct statvfs st;
-
-	if (statvfs(dir, &st) < 0)
-		return err_errno(e, "cannot look at %s", dir);
-	text_size(need, bytes);
-	text_size(have, (uint64_t)st.f_bavail * st.f_frsize);
-	return (uint64_t)st.f_bavail * st.f_frsize >= bytes
-		       ? 0
-		       : err_set(e, -ENOSPC, "%s are needed in %s, which has %s free", need, dir,
-				 have);
-}
-
 /* A file without a name that all may write to: it is filled by the tree's root, whom it does not
  * belong to. */
 static int open_image(struct making *m, const char *dir, struct err *e)
 {
-	int r = check_room(dir, recipe_needs(&m->recipe), e);
+	int r = folder_needs(dir, recipe_needs(&m->recipe), "choose another folder", e);
 
 	if (r < 0)
 		return r;

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "cli/link_version.h"
+#include "disk/link_at.h"
 #include "machine/control.h"
 #include "publish/tool.h"
 
@@ -32,29 +33,27 @@ static int settle(struct named_boot *nb, const struct named_settings *wanted, co
 	return s->link ? 0 : -EINVAL;
 }
 
+/* The version that a link says; 0: none. */
+static uint64_t version_said(const char *link)
+{
+	_cleanup_(link_free) struct link l = {0};
+
+	return link_parse(&l, link, NULL) < 0 ? 0 : l.version;
+}
+
 /* Is it the machine that the command line means? */
 static int compare(const struct named_settings *s, const char *name, const struct named_settings *wanted, struct err *e)
 {
 	_cleanup_free_ char *link = wanted->link ? link_at(wanted->link, s->version, 0, e) : NULL;
-	_cleanup_free_ char *exact = link ? link_at(wanted->link, s->version, s->version, e) : NULL;
+	uint64_t said = link && s->version ? version_said(wanted->link) : 0;
 
-	if (wanted->link && (!link || !exact))
+	if (wanted->link && !link)
 		return -EINVAL;
 	if (link && strcmp(link, s->link))
 		return err_set(e, -EEXIST, "the machine %s boots %s: choose another --name, or remove it with `inetboot rm %s`", name, s->link, name);
-	/* A version that was said must be the machine's. */
-	if (link && s->version) {
-		struct link l;
-		uint64_t version = 0;
-
-		if (!link_parse(&l, wanted->link, NULL)) {
-			version = l.version;
-			link_free(&l);
-		}
-		if (version && version != s->version)
-			return err_set(e, -EEXIST, "the machine %s is on version %" PRIu64 ": `inetboot rebase %s --to %" PRIu64 "` takes it to another", name,
-				s->version, name, version);
-	}
+	if (said && said != s->version)
+		return err_set(e, -EEXIST, "the machine %s is on version %" PRIu64 ": `inetboot rebase %s --to %" PRIu64 "` takes it to another", name,
+			s->version, name, said);
 	if (wanted->writes && wanted->writes != s->writes)
 		return err_set(e, -EEXIST, "the machine %s was made with --writes %s: choose another --name, or remove it with `inetboot rm %s`", name,
 			writes_word(s->writes), name);

@@ -104,14 +104,9 @@ int cmd_ps(int argc, char **argv)
 	json_t *out;
 	int code, status;
 
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("ps", argv);
-	}
+	code = cli_flags(argc, argv, options, help);
+	if (code >= 0)
+		return code;
 	if (argc != optind)
 		return cli_usage("ps", "it takes no arguments");
 	if (named_list(&names, &e) < 0)

@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/image_options.h"
 #include "cli/link_version.h"
+#include "disk/link_at.h"
 #include "machine/named.h"
 
 static const char help[] =

@@ -52,5 +52,5 @@ int cmd_rm(int argc, char **argv)
 {
 	static const struct option options[] = {{"yes", no_argument, &yes, 1}, {"help", no_argument, NULL, 'h'}, {0}};
 
-	return cli_machines("rm", argc, argv, options, help, work);
+	return cli_machines(argc, argv, options, help, work);
 }

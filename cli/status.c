@@ -331,14 +331,9 @@ int cmd_status(int argc, char **argv)
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {"json", no_argument, &json, 1}, {0}};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (c == '?')
-			return cli_bad_option("status", argv);
-	}
+	c = cli_flags(argc, argv, options, help);
+	if (c >= 0)
+		return c;
 	if (argc - optind > 1)
 		return cli_usage("status", "one folder at most");
 	return optind < argc ? show_one(argv[optind], json) : show_all(json);

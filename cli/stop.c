@@ -89,10 +89,10 @@ static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
 
 int cmd_stop(int argc, char **argv)
 {
-	return cli_machines("stop", argc, argv, options, stop_help, stop);
+	return cli_machines(argc, argv, options, stop_help, stop);
 }
 
 int cmd_kill(int argc, char **argv)
 {
-	return cli_machines("kill", argc, argv, options, kill_help, kill_it);
+	return cli_machines(argc, argv, options, kill_help, kill_it);
 }

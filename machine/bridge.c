@@ -10,13 +10,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "base/unix_socket.h"
 #include "network/vde.h"
 
 #define FRAMES_AT_ONCE 64 /* of one side, before the other has its turn */
@@ -150,17 +150,6 @@ __attribute__((noreturn)) static void run_bridge(int listener, const char *vde)
 	}
 }
 
-static int listen_at(const char *path, struct err *e)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, WAITING) < 0)
-		return err_errno(e, "cannot listen at %s", path);
-	return steal_fd(&fd);
-}
-
 int bridge_start(const char *path, const char *vde, pid_t *pid, struct err *e)
 {
 	struct vde_port port = VDE_PORT_INIT;
@@ -170,9 +159,9 @@ int bridge_start(const char *path, const char *vde, pid_t *pid, struct err *e)
 	vde_close(&port);
 	if (r < 0)
 		return r;
-	listener = listen_at(path, e);
+	listener = unix_listen(path, SOCK_SEQPACKET, WAITING);
 	if (listener < 0)
-		return listener;
+		return err_errno(e, "cannot listen at %s", path);
 	fflush(NULL);
 	*pid = fork();
 	if (!*pid)

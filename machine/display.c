@@ -13,7 +13,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +20,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/program.h"
 #include "base/text.h"
+#include "base/unix_socket.h"
 #include "publish/tool.h"
 
 #define READY_MS 30000 /* for a server to start; a loaded machine takes a while */
@@ -34,16 +35,9 @@
 
 static bool has_program(const char *name)
 {
-	_cleanup_free_ char *dirs = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
-	char *next = dirs;
+	_cleanup_free_ char *path = program_path(name);
 
-	for (char *dir; dirs && (dir = strsep(&next, ":"));) {
-		_cleanup_free_ char *path = file_path("%s/%s", *dir ? dir : ".", name);
-
-		if (path && !access(path, X_OK))
-			return true;
-	}
-	return false;
+	return path;
 }
 
 static const char *window_program(enum display_kind kind)
@@ -337,11 +331,8 @@ static int start_web(struct display *d, const struct display_options *o, const c
 int display_start(struct display *d, const struct display_options *o, const char *dir, struct err *e)
 {
 	char size[32];
-	int r = display_check(o, e);
 
 	snprintf(size, sizeof(size), "%ux%u", o->width, o->height);
-	if (r < 0)
-		return r;
 	switch (o->kind) {
 	case DISPLAY_VNC:
 		return start_vnc(d, o, dir, size, e);
@@ -372,12 +363,11 @@ static void stop(pid_t *pid, int *ended)
 /* A server that lost its window, or was killed, leaves its socket. Another one may have taken the number: that listens. */
 static void remove_socket(unsigned number)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	_cleanup_free_ char *path = file_path("/tmp/.X11-unix/X%u", number);
+	_cleanup_close_ int fd = path ? unix_connect(path, SOCK_STREAM) : -ENOMEM;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "/tmp/.X11-unix/X%u", number);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == ECONNREFUSED)
-		unlink(a.sun_path);
+	if (fd == -ECONNREFUSED)
+		unlink(path);
 }
 
 void display_stop(struct display *d)

@@ -40,7 +40,7 @@ struct display {
 /* Can it be had here? Else e says what to install or do instead. */
 int display_check(const struct display_options *o, struct err *e);
 
-/* Starts it, and waits until it takes clients. dir: a private folder for its files, DISPLAY_FILES; it must outlive the display. display_stop() in
+/* Starts one that can be had, and waits until it takes clients. dir: a private folder for its files, DISPLAY_FILES; it must outlive the display. display_stop() in
  * any case. */
 int display_start(struct display *d, const struct display_options *o, const char *dir, struct err *e);
 

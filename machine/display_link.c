@@ -14,13 +14,13 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "base/unix_socket.h"
 #include "network/ethernet.h"
 #include "network/uplink.h"
 
@@ -29,6 +29,7 @@
 #define X_PORT 6000
 #define FRAMES_AT_ONCE 64
 #define FILES_MAX 1024
+#define WAITING 2 /* connections that were not taken yet */
 #define MEMORY_MAX (256ull << 20) /* bytes: what a guest can have it keep ends here, and the link with it */
 
 struct link_end {
@@ -143,25 +144,16 @@ __attribute__((noreturn)) static void run(int listener, const char *dir, const c
 	_exit(0);
 }
 
-static int listen_for_guest(const char *dir, struct err *e)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s/display", dir);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 2) < 0)
-		return err_errno(e, "cannot make the way to the display, %s", a.sun_path);
-	return steal_fd(&fd);
-}
-
 pid_t display_link_start(const char *dir, unsigned number, bool isolated, struct err *e)
 {
-	_cleanup_close_ int listener = listen_for_guest(dir, e);
-	_cleanup_free_ char *x = file_path("/tmp/.X11-unix/X%u", number);
+	_cleanup_free_ char *x = file_path("/tmp/.X11-unix/X%u", number), *path = file_path("%s/display", dir);
+	_cleanup_close_ int listener = path ? unix_listen(path, SOCK_SEQPACKET | SOCK_NONBLOCK, WAITING) : -1;
 	pid_t pid;
 
-	if (listener < 0 || !x)
+	if (listener < 0 || !x) {
+		err_errno(e, "cannot make the way to the display, %s/display", dir);
 		return -1;
+	}
 	fflush(NULL);
 	pid = fork();
 	if (!pid)

@@ -19,8 +19,6 @@
 #include "base/text.h"
 #include "export/image_mount.h"
 
-#define REPORT_MAX (64u << 10) /* bytes: a command line and some */
-
 /* The command line of the first boot entry for User-Mode Linux; other entries are for other machines. */
 static const char *uml_cmdline(const struct manifest *m)
 {
@@ -56,14 +54,13 @@ static void send_report(void *context, const char *text)
 	close(steal_fd(fd));
 }
 
-static void send_error(int *fd, const struct err *e)
+char *feed_error_report(const struct err *e)
 {
-	json_t *error = json_pack("{s:s}", "error", e->text);
-	_cleanup_free_ char *text = error ? json_dumps(error, JSON_COMPACT) : NULL;
+	json_t *about = json_pack("{s:s}", "error", e->text);
+	char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
 
-	json_decref(error);
-	if (text)
-		send_report(fd, text);
+	json_decref(about);
+	return text;
 }
 
 __attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *record, const char *dir,
@@ -76,13 +73,16 @@ __attribute__((noreturn)) static void run(const char *link, const struct image_o
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setsid(); /* what is typed to end the guest must not end its disk first */
 	r = image_mount_run(&mount, &e);
-	if (r < 0 && fd >= 0)
-		send_error(&fd, &e);
+	if (r < 0 && fd >= 0) {
+		_cleanup_free_ char *text = feed_error_report(&e);
+
+		if (text)
+			send_report(&fd, text);
+	}
 	_exit(r < 0);
 }
 
-/* Waits for a report, or the end of the process. */
-static int wait_for_report(int fd, uint64_t until_ms, struct err *e)
+int feed_wait(int fd, uint64_t until_ms, struct err *e)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	uint64_t now;
@@ -109,7 +109,7 @@ static bool is_unpacked(const char *file, const struct image_options *o)
 	return folder && text_starts(file, folder) && !strchr(file + strlen(folder), '/') && !lstat(file, &st) && S_ISREG(st.st_mode);
 }
 
-void feed_read_image(const json_t *report, struct cow_binding *out)
+static void read_image(const json_t *report, struct cow_binding *out)
 {
 	const char *name = json_string_value(json_object_get(report, "name")), *root = json_string_value(json_object_get(report, "root"));
 	json_int_t version = json_integer_value(json_object_get(report, "version"));
@@ -121,11 +121,9 @@ void feed_read_image(const json_t *report, struct cow_binding *out)
 	*out = b;
 }
 
-static int read_report(int fd, struct feed *f, const struct image_options *o, struct err *e)
+int feed_take_report(struct feed *f, const char *text, size_t len, const struct image_options *o, struct err *e)
 {
-	_cleanup_free_ char *text = malloc(REPORT_MAX);
-	ssize_t n = text ? file_read(fd, text, REPORT_MAX) : -ENOMEM;
-	json_t *report = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
+	json_t *report = len ? json_loadb(text, len, 0, NULL) : NULL;
 	const char *error = json_string_value(json_object_get(report, "error"));
 	const char *file = json_string_value(json_object_get(report, "file"));
 	const char *words = json_string_value(json_object_get(report, "cmdline"));
@@ -138,11 +136,20 @@ static int read_report(int fd, struct feed *f, const struct image_options *o, st
 	if (!r && words)
 		f->cmdline = strdup(words);
 	if (!r)
-		feed_read_image(report, &f->image);
+		read_image(report, &f->image);
 	if (!r && file && is_unpacked(file, o))
 		f->file = strdup(file);
 	json_decref(report);
 	return r;
+}
+
+static int read_report(int fd, struct feed *f, const struct image_options *o, struct err *e)
+{
+	ssize_t n;
+
+	f->report = calloc(1, FEED_REPORT_MAX + 1);
+	n = f->report ? file_read(fd, f->report, FEED_REPORT_MAX) : -ENOMEM;
+	return feed_take_report(f, f->report, n > 0 ? (size_t)n : 0, o, e);
 }
 
 int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, int messages,
@@ -169,7 +176,7 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 		run(link, o, record, dir, to);
 	}
 	close(steal_fd(&to));
-	r = wait_for_report(from, until_ms, e);
+	r = feed_wait(from, until_ms, e);
 	if (!r)
 		r = read_report(from, f, o, e);
 	if (r < 0)
@@ -195,5 +202,6 @@ void feed_stop(struct feed *f)
 	free(f->status);
 	free(f->cmdline);
 	free(f->file);
+	free(f->report);
 	*f = (struct feed){.pid = -1};
 }

@@ -8,8 +8,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include <jansson.h>
-
 #include "base/err.h"
 #include "disk/image.h"
 #include "format/cow.h"
@@ -20,6 +18,7 @@ struct feed {
 	char *status;  /* path of the status file; owned */
 	char *file;    /* the same disk as a plain file that is read without us, or NULL; owned */
 	struct cow_binding image; /* in a store, that the disk is of, but for its link; version 0: none */
+	char *report;  /* the worker's, as it came; owned */
 	char *cmdline; /* what the manifest's first boot entry of type uml asks for, or NULL; owned */
 };
 
@@ -28,8 +27,14 @@ struct feed {
 int feed_start(struct feed *f, const char *link, const struct image_options *o, const char *record, const char *dir, int messages,
 	uint64_t until_ms, struct err *e);
 
-/* Of a report in JSON, "name", "version" and "root": what an overlay is bound to. One that lies makes an overlay that does not fit later, no more. */
-void feed_read_image(const json_t *report, struct cow_binding *out);
+/* What a report says (feed.c), for who got one from elsewhere: cmdline, image and file are set. o: the options that were given. An error that it
+ * reports is the error. */
+#define FEED_REPORT_MAX (64u << 10) /* bytes: a command line and some */
+int feed_take_report(struct feed *f, const char *text, size_t len, const struct image_options *o, struct err *e);
+/* Waits at fd for a report, or the end of who sends it: feed_start()'s -ETIMEDOUT. */
+int feed_wait(int fd, uint64_t until_ms, struct err *e);
+/* A report that says so. Allocated, or NULL. */
+char *feed_error_report(const struct err *e);
 
 /* Has it ended by itself? Then the guest's disk is gone. */
 bool feed_ended(const struct feed *f);

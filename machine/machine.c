@@ -30,6 +30,7 @@
 #include "base/runtime_dir.h"
 #include "disk/cloop.h"
 #include "disk/foreign.h"
+#include "disk/link_at.h"
 #include "disk/raw.h"
 #include "machine/bridge.h"
 #include "machine/cmdline.h"
@@ -96,17 +97,8 @@ static int make_dir(struct machine *m, struct err *e)
 		return -EACCES;
 	if (m->o->network && network < 0)
 		return err_errno(e, "cannot find the network's folder %s", m->o->network);
-	if (m->isolated && !mount("inetboot", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700"))
-		m->dir = steal_ptr(base);
-	else
-		m->dir = file_path("%s/XXXXXX", base);
-	if (!m->dir || (base && !mkdtemp(m->dir))) {
-		err_errno(e, "cannot make a folder for the machine");
-		free(m->dir);
-		m->dir = NULL;
-		return -EIO;
-	}
-	if (m->o->network && pass_network(m, network, !base, e) < 0)
+	m->dir = namespaces_folder(base, m->isolated, e);
+	if (!m->dir || (m->o->network && pass_network(m, network, !strcmp(m->dir, base), e) < 0))
 		return -EIO;
 	mount_point = file_path("%s/disk", m->dir);
 	return mount_point && !mkdir(mount_point, 0700) ? 0 : err_errno(e, "cannot make a folder for the disk");
@@ -161,18 +153,18 @@ static char *own_name(struct machine *m, const char *path, const char *name, str
 	return NULL;
 }
 
-/* Its strings become ours, as if the feed was. */
+/* What it says becomes ours, as if the feed was. */
 static int take_shared(struct machine *m, char **path, struct err *e)
 {
-	const struct shared_feed *f = m->o->shared;
+	struct shared_feed *f = m->o->shared;
 
+	m->feed = f->feed;
+	f->feed = (struct feed){.pid = -1};
 	m->feed.disk = file_path("/proc/self/fd/%d", f->disk);
 	m->feed.status = file_path("/proc/self/fd/%d", f->status);
-	m->feed.cmdline = f->cmdline ? strdup(f->cmdline) : NULL;
-	m->feed.image = f->image;
-	if (!m->feed.disk || !m->feed.status || (f->cmdline && !m->feed.cmdline))
+	if (!m->feed.disk || !m->feed.status)
 		return err_set(e, -ENOMEM, "no memory");
-	*path = f->file && !m->o->overlay ? own_name(m, f->file, "raw", e) : strdup(UML_DISK_PATH);
+	*path = m->feed.file && !m->o->overlay ? own_name(m, m->feed.file, "raw", e) : strdup(UML_DISK_PATH);
 	return *path ? 0 : -EIO;
 }
 
@@ -254,19 +246,11 @@ static int start_network(struct machine *m, char **path, struct err *e)
 static const struct cow_binding *overlay_image(struct machine *m)
 {
 	struct cow_binding *b = &m->feed.image;
-	struct link l;
+	_cleanup_free_ char *link = b->version ? link_at(m->o->link, true, b->version, NULL) : NULL;
 
-	if (!b->version)
-		return NULL;
-	if (link_parse(&l, m->o->link, NULL) == 0) {
-		_cleanup_free_ char *folder = l.remote ? NULL : realpath(l.store, NULL);
-		_cleanup_free_ char *text = link_format(folder ? folder : l.store, b->name, b->version, l.has_key ? &l.key : NULL);
-
-		if (text && strlen(text) <= COW_LINK_MAX)
-			strcpy(b->link, text);
-		link_free(&l);
-	}
-	return b;
+	if (link && strlen(link) <= COW_LINK_MAX)
+		strcpy(b->link, link);
+	return b->version ? b : NULL;
 }
 
 static int start_guest(struct machine *m, struct err *e)

@@ -14,7 +14,7 @@ struct shared_feed;
 struct machine_options {
 	const char *link;
 	struct image_options image;
-	const struct shared_feed *shared; /* has the link's disk already; NULL: the machine gets a feed of its own */
+	struct shared_feed *shared; /* has the link's disk already, and hands what it knows of it over; NULL: the machine gets a feed of its own */
 	const char *kernel;	  /* NULL: found */
 	const char *overlay;	  /* NULL: writes vanish */
 	const char *writes;	  /* an ext4 file system that keeps what is written, as files; NULL; not with overlay */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -45,4 +46,16 @@ int namespaces_enter(struct err *e)
 	if (!r && mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		r = err_errno(e, "the mount namespace stays shared");
 	return r;
+}
+
+char *namespaces_folder(const char *base, bool isolated, struct err *e)
+{
+	bool own = isolated && !mount("inetboot", base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700");
+	char *dir = own ? strdup(base) : file_path("%s/XXXXXX", base);
+
+	if (dir && (own || mkdtemp(dir)))
+		return dir;
+	err_errno(e, "cannot make a folder in %s", base);
+	free(dir);
+	return NULL;
 }

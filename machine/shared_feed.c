@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,24 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/passing.h"
 #include "base/runtime_dir.h"
 #include "base/sha256.h"
-#include "machine/feed.h"
+#include "base/unix_socket.h"
 #include "machine/namespaces.h"
 
 #define MEMBERS_MAX 200
-#define REPORT_MAX (64u << 10) /* bytes: a command line and some */
 #define MESSAGE_MAX 4096
 #define JOIN_TRIES 20 /* each time one ended just then */
 
@@ -40,36 +37,30 @@ struct host {
 	char name[32], lock[40]; /* of the socket; of the lock */
 	struct feed feed;
 	int disk, status, messages;
-	char *report;
+	const char *report;
 	int members[MEMBERS_MAX];
 	size_t count;
 };
 
-static int send_all(int to, const char *text, size_t len, const int *fds, size_t count)
+/* The report with the disk, then the status; or a report of an error alone. */
+static int send_report(const struct host *h, int to)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control = {0};
-	struct iovec iov = {(void *)text, len};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	size_t len = strlen(h->report);
+	int r;
 
-	if (count) {
-		m.msg_control = &control;
-		m.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-		memcpy(CMSG_DATA(&control.head), fds, count * sizeof(int));
-	}
-	return sendmsg(to, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	if (h->disk < 0)
+		return send(to, h->report, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	r = passing_send(to, h->report, len, h->disk, MSG_DONTWAIT);
+	return r < 0 ? r : passing_send(to, "", 1, h->status, MSG_DONTWAIT);
 }
 
 /* Those who wait at the socket become members. */
 static void welcome(struct host *h)
 {
-	int fds[2] = {h->disk, h->status}, fd;
+	int fd;
 
 	while ((fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		if (h->count < MEMBERS_MAX && !send_all(fd, h->report, strlen(h->report), fds, h->disk >= 0 ? 2 : 0))
+		if (h->count < MEMBERS_MAX && !send_report(h, fd))
 			h->members[h->count++] = fd;
 		else
 			close(fd);
@@ -82,7 +73,7 @@ static void pass_messages_on(struct host *h)
 	ssize_t n = read(h->messages, text, sizeof(text));
 
 	for (size_t i = 0; n > 0 && i < h->count; i++)
-		send_all(h->members[i], text, (size_t)n, NULL, 0); /* who does not read them misses them */
+		send(h->members[i], text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT); /* who does not read them misses them */
 	if (!n)
 		close(steal_fd(&h->messages));
 }
@@ -128,49 +119,11 @@ static void serve(struct host *h)
 	}
 }
 
-static char *error_report(const struct err *e)
-{
-	json_t *about = json_pack("{s:s}", "error", e->text);
-	char *text = about ? json_dumps(about, JSON_COMPACT) : NULL;
-
-	json_decref(about);
-	return text;
-}
-
-static char *disk_report(const struct feed *f)
-{
-	char root[HASH_HEX_MAX];
-	json_t *about;
-	char *text;
-
-	hash_hex(&f->image.root, root);
-	about = json_pack("{s:s?, s:s?, s:s, s:I, s:s}", "cmdline", f->cmdline, "file", f->file, "name", f->image.name, "version",
-		(json_int_t)f->image.version, "root", root);
-	text = about ? json_dumps(about, JSON_COMPACT) : NULL;
-
-	json_decref(about);
-	return text;
-}
-
-/* A folder for the mount, in a tmpfs of our own or below the runtime folder. */
-static char *make_dir(const char *runtime, bool isolated, struct err *e)
-{
-	bool own = isolated && !mount("inetboot", runtime, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700");
-	char *dir = file_path(own ? "%s/disk" : "%s/disk.XXXXXX", runtime);
-
-	if (!dir || (own ? mkdir(dir, 0700) < 0 : !mkdtemp(dir))) {
-		err_errno(e, "cannot make a folder for the disk");
-		free(dir);
-		return NULL;
-	}
-	return dir;
-}
-
 static int open_disk(struct host *h, const char *link, const struct image_options *o, const char *runtime, int to, char **dir, struct err *e)
 {
 	int r;
 
-	*dir = make_dir(runtime, !namespaces_enter(NULL), e);
+	*dir = namespaces_folder(runtime, !namespaces_enter(NULL), e);
 	if (!*dir)
 		return -EIO;
 	r = feed_start(&h->feed, link, o, NULL, *dir, to, 0, e);
@@ -199,7 +152,7 @@ __attribute__((noreturn)) static void run(struct host *h, const char *link, cons
 		_exit(1);
 	h->messages = fds[0];
 	fcntl(h->messages, F_SETFL, O_NONBLOCK);
-	h->report = open_disk(h, link, o, runtime, fds[1], &dir, &e) < 0 ? error_report(&e) : disk_report(&h->feed);
+	h->report = open_disk(h, link, o, runtime, fds[1], &dir, &e) < 0 ? feed_error_report(&e) : h->feed.report;
 	close(fds[1]);
 	if (h->report && h->disk >= 0)
 		serve(h);
@@ -208,8 +161,8 @@ __attribute__((noreturn)) static void run(struct host *h, const char *link, cons
 	/* Members go first: to them the end is an end, not an error of reading. */
 	for (size_t i = 0; i < h->count; i++)
 		close(h->members[i]);
-	close(h->disk);
-	close(h->status);
+	cleanup_close(&h->disk);
+	cleanup_close(&h->status);
 	feed_stop(&h->feed);
 	if (dir)
 		rmdir(dir);
@@ -234,28 +187,20 @@ static int name_of(char out[32], const char *link, const struct image_options *o
 	return 0;
 }
 
-static int open_socket(struct sockaddr_un *a, const char *runtime, const char *name)
-{
-	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
-	snprintf(a->sun_path, sizeof(a->sun_path), "%s/%s", runtime, name);
-	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-}
-
 /* Listens already when it returns; serves when the disk is there. */
-static int start(const char *link, const struct image_options *o, const char *runtime, const char *name, struct err *e)
+static int start(const char *link, const struct image_options *o, const char *runtime, const char *name, const char *path, struct err *e)
 {
 	struct host h = {.disk = -1, .status = -1, .messages = -1, .feed = {.pid = -1}};
 	_cleanup_free_ char *lock = file_path("%s/%s.start", runtime, name);
-	struct sockaddr_un a;
-	int listener = open_socket(&a, runtime, name), r = 0;
+	_cleanup_close_ int listener = -1;
 	pid_t pid;
 
-	unlink(a.sun_path);
-	if (!lock || listener < 0 || bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(listener, MEMBERS_MAX) < 0) {
-		r = err_errno(e, "cannot listen at %s", a.sun_path);
-		cleanup_close(&listener);
-		return r;
-	}
+	if (!lock)
+		return err_set(e, -ENOMEM, "no memory");
+	unlink(path);
+	listener = unix_listen(path, SOCK_SEQPACKET, MEMBERS_MAX);
+	if (listener < 0)
+		return err_errno(e, "cannot listen at %s", path);
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
@@ -279,7 +224,6 @@ static int start(const char *link, const struct image_options *o, const char *ru
 			_exit(1);
 		run(&h, link, o, runtime);
 	}
-	close(listener);
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return pid < 0 ? err_errno(e, "cannot start the disk") : 0;
@@ -288,99 +232,49 @@ static int start(const char *link, const struct image_options *o, const char *ru
 /* Connects, under the lock; starts it where nobody answers. */
 static int meet(struct shared_feed *f, const char *link, const struct image_options *o, const char *name, struct err *e)
 {
-	_cleanup_free_ char *runtime = runtime_dir(e), *path = runtime ? file_path("%s/%s.start", runtime, name) : NULL;
-	_cleanup_close_ int lock = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	_cleanup_free_ char *runtime = runtime_dir(e), *path = runtime ? file_path("%s/%s", runtime, name) : NULL;
+	_cleanup_free_ char *lock_path = path ? file_path("%s.start", path) : NULL;
+	_cleanup_close_ int lock = lock_path ? file_lock(lock_path, LOCK_EX) : -EACCES;
 	struct stat ours, there;
-	struct sockaddr_un a;
-	int r;
+	int r = 0;
 
-	if (!runtime || !path)
+	if (!runtime)
 		return -EACCES;
-	while ((r = lock < 0 ? -1 : flock(lock, LOCK_EX)) < 0 && errno == EINTR)
-		;
+	if (lock < 0)
+		return err_set(e, lock, "cannot take the lock %s.start: %s", path ? path : name, strerror(-lock));
 	/* The one that ended just then took its lock's file with it. */
-	if (!r && (stat(path, &there) < 0 || fstat(lock, &ours) < 0 || ours.st_ino != there.st_ino))
+	if (stat(lock_path, &there) < 0 || fstat(lock, &ours) < 0 || ours.st_ino != there.st_ino)
 		return -EAGAIN;
-	f->connection = open_socket(&a, runtime, name);
-	if (r < 0 || f->connection < 0)
-		return err_errno(e, "cannot take the lock %s", path);
-	if (!connect(f->connection, (struct sockaddr *)&a, sizeof(a)))
-		return 0;
-	if (errno != ECONNREFUSED && errno != ENOENT)
-		return err_errno(e, "cannot connect to the disk at %s", a.sun_path);
-	r = start(link, o, runtime, name, e);
-	if (!r && connect(f->connection, (struct sockaddr *)&a, sizeof(a)) < 0)
-		r = err_errno(e, "cannot connect to the disk at %s", a.sun_path);
-	return r;
+	f->connection = unix_connect(path, SOCK_SEQPACKET);
+	if (f->connection == -ECONNREFUSED || f->connection == -ENOENT) {
+		r = start(link, o, runtime, name, path, e);
+		f->connection = r < 0 ? -1 : unix_connect(path, SOCK_SEQPACKET);
+	}
+	return r < 0 || f->connection >= 0 ? r : err_errno(e, "cannot connect to the disk at %s", path);
 }
 
-/* Returns the bytes; 0: the end. */
-static ssize_t receive(const struct shared_feed *f, char *text, size_t room, int fds[2], size_t *count)
+/* The report, and the two files that come with it. Returns 0 at the end. */
+static ssize_t receive(struct shared_feed *f, char *text)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control = {0};
-	struct iovec iov = {text, room};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *c;
-	ssize_t n;
+	char byte;
+	ssize_t n = passing_receive(f->connection, text, FEED_REPORT_MAX, &f->disk, 0);
 
-	do
-		n = recvmsg(f->connection, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	c = CMSG_FIRSTHDR(&m);
-	*count = n > 0 && c && c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-	if (*count)
-		memcpy(fds, CMSG_DATA(c), *count * sizeof(int));
+	if (n > 0 && f->disk >= 0 && passing_receive(f->connection, &byte, 1, &f->status, 0) < 1)
+		n = 0;
 	return n;
 }
 
-static int take_report(struct shared_feed *f, const char *text, size_t len, struct err *e)
-{
-	json_t *about = json_loadb(text, len, 0, NULL);
-	const char *error = json_string_value(json_object_get(about, "error"));
-	const char *cmdline = json_string_value(json_object_get(about, "cmdline"));
-	const char *file = json_string_value(json_object_get(about, "file"));
-	int r = 0;
-
-	if (error)
-		r = err_set(e, -EIO, "%s", error);
-	else if (!about || f->disk < 0 || f->status < 0)
-		r = err_set(e, -EIO, "the process that feeds the disk said nothing that makes sense");
-	if (!r) {
-		f->cmdline = cmdline ? strdup(cmdline) : NULL;
-		f->file = file ? strdup(file) : NULL;
-		feed_read_image(about, &f->image);
-		if ((cmdline && !f->cmdline) || (file && !f->file))
-			r = err_set(e, -ENOMEM, "no memory");
-	}
-	json_decref(about);
-	return r;
-}
-
 /* -EAGAIN: it ended just then. */
-static int wait_for_report(struct shared_feed *f, uint64_t until_ms, struct err *e)
+static int read_report(struct shared_feed *f, const struct image_options *o, struct err *e)
 {
-	_cleanup_free_ char *text = malloc(REPORT_MAX);
-	struct pollfd wait = {.fd = f->connection, .events = POLLIN};
-	int fds[2] = {-1, -1}, r = 0;
-	size_t count;
-	ssize_t n;
+	_cleanup_free_ char *text = malloc(FEED_REPORT_MAX);
+	ssize_t n = text ? receive(f, text) : -1;
+	int r;
 
-	while (!r || (r < 0 && errno == EINTR)) {
-		uint64_t now = clock_ms();
-
-		if (until_ms && now >= until_ms)
-			return err_set(e, -ETIMEDOUT, "the disk was not there within the time limit");
-		r = poll(&wait, 1, until_ms && until_ms - now < 60000 ? (int)(until_ms - now) : 60000);
-	}
-	n = text ? receive(f, text, REPORT_MAX, fds, &count) : -1;
 	if (n <= 0)
 		return -EAGAIN;
-	f->disk = fds[0];
-	f->status = fds[1];
-	return take_report(f, text, (size_t)n, e);
+	r = feed_take_report(&f->feed, text, (size_t)n, o, e);
+	return r < 0 || f->status >= 0 ? r : err_set(e, -EIO, "the process that feeds the disk handed nothing over");
 }
 
 int shared_feed_join(struct shared_feed *f, const char *link, const struct image_options *o, uint64_t until_ms, struct err *e)
@@ -396,7 +290,9 @@ int shared_feed_join(struct shared_feed *f, const char *link, const struct image
 		shared_feed_leave(f);
 		r = meet(f, link, o, name, e);
 		if (!r)
-			r = wait_for_report(f, until_ms, e);
+			r = feed_wait(f->connection, until_ms, e);
+		if (!r)
+			r = read_report(f, o, e);
 	}
 	return r == -EAGAIN ? err_set(e, -EIO, "the process that feeds the disk ended without a word") : r;
 }
@@ -416,7 +312,6 @@ void shared_feed_leave(struct shared_feed *f)
 	cleanup_close(&f->connection);
 	cleanup_close(&f->disk);
 	cleanup_close(&f->status);
-	free(f->cmdline);
-	free(f->file);
+	feed_stop(&f->feed);
 	*f = (struct shared_feed)SHARED_FEED_INIT;
 }

@@ -4,7 +4,8 @@
  * They meet at a Unix socket disk-KEY (SOCK_SEQPACKET) in runtime_dir(), KEY made of the link and of those options that a reader notices.
  * disk-KEY.start is locked by who joins, and by the process when it wants to end: so nobody joins one that ends. To each member it sends
  *
- *	one line of JSON, {"cmdline": TEXT|null, "file": PATH|null, "name": NAME, "version": NUMBER, "root": HASH}, with two descriptors, O_PATH: the disk, the status; or {"error": TEXT}
+ *	the feed's report, as a worker makes it (feed.c), with a descriptor of the disk, and a byte with one of the status, both O_PATH; or a report
+ *	of an error alone
  *	then messages for people, as they come
  *
  * and a member stays as long as it keeps the connection. */
@@ -16,16 +17,15 @@
 
 #include "base/err.h"
 #include "disk/image.h"
-#include "format/cow.h"
+#include "machine/feed.h"
 
 struct shared_feed {
 	int connection;
-	int disk, status;     /* O_PATH */
-	char *cmdline, *file; /* as in struct feed; owned */
-	struct cow_binding image;
+	int disk, status; /* O_PATH */
+	struct feed feed; /* what the report says; no process, no paths */
 };
 
-#define SHARED_FEED_INIT {.connection = -1, .disk = -1, .status = -1}
+#define SHARED_FEED_INIT {.connection = -1, .disk = -1, .status = -1, .feed = {.pid = -1}}
 
 /* Joins the feed of that link, which names a version by its number, or starts it; then the other options are those of the first. Waits for the
  * disk, -ETIMEDOUT where it is not there before until_ms (clock_ms(); 0: no limit). Call while the process has one thread, and

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/program.h"
 #include "machine/display_link.h"
 #include "machine/resources.h"
 
@@ -23,21 +24,6 @@
 #define ORPHANS_MAX 100000 /* a guest's programs are processes here */
 #define UML_DISK_FD 3	   /* as UML_DISK_PATH says */
 #define ARGUMENTS_MAX 128 /* of a guest's kernel; a longer command line is refused */
-
-static char *find_in_path(const char *name)
-{
-	_cleanup_free_ char *dirs = strdup(getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
-	char *next = dirs;
-
-	for (char *dir; dirs && (dir = strsep(&next, ":"));) {
-		char *path = file_path("%s/%s", *dir ? dir : ".", name);
-
-		if (path && !access(path, X_OK))
-			return path;
-		free(path);
-	}
-	return NULL;
-}
 
 static char *find_built(void)
 {
@@ -83,7 +69,7 @@ int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e)
 
 	*k = (struct uml_kernel){.path = wanted ? strdup(wanted) : find_built()};
 	if (!k->path && !wanted)
-		k->path = find_in_path("linux.uml");
+		k->path = program_path("linux.uml");
 	if (!k->path)
 		return err_set(e, -ENOENT,
 			"there is no User-Mode Linux kernel here: install the package user-mode-linux, run `make uml-kernel`, or name one "

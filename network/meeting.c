@@ -3,18 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/runtime_dir.h"
+#include "base/unix_socket.h"
 
 #define WAITING 64 /* guests whose connections were not taken yet */
 
@@ -42,14 +41,6 @@ static char *path_in(const char *folder, const char *file, struct err *e)
 	return path;
 }
 
-static struct sockaddr_un address_of(const char *path)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	return a;
-}
-
 static int open_lock(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -57,30 +48,15 @@ static int open_lock(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The lock's file, held as flock() says; or -errno. */
-static int take_lock(const char *path, int how)
-{
-	_cleanup_close_ int fd = open_lock(path);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	do
-		r = flock(fd, how);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : steal_fd(&fd);
-}
-
 int meeting_open(struct meeting *m, const char *name, struct err *e)
 {
 	_cleanup_free_ char *folder = folder_of(name, e), *lock = path_in(folder, "lock", e);
 	_cleanup_free_ char *join = path_in(folder, "join", e);
-	struct sockaddr_un a;
 
 	m->path = path_in(folder, NETWORK_SOCKET, e);
 	if (!lock || !join || !m->path)
 		return -EACCES;
-	m->lock = take_lock(lock, LOCK_EX | LOCK_NB);
+	m->lock = file_lock(lock, LOCK_EX | LOCK_NB);
 	if (m->lock == -EWOULDBLOCK)
 		return err_set(e, -EADDRINUSE, "a switch of the network %s runs already, at %s",
 			name, m->path);
@@ -89,11 +65,9 @@ int meeting_open(struct meeting *m, const char *name, struct err *e)
 	m->join = open_lock(join);
 	if (m->join < 0)
 		return err_set(e, m->join, "cannot make the lock %s: %s", join, strerror(-m->join));
-	a = address_of(m->path);
 	unlink(m->path);
-	m->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (m->listener < 0 || bind(m->listener, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-		listen(m->listener, WAITING) < 0)
+	m->listener = unix_listen(m->path, SOCK_SEQPACKET | SOCK_NONBLOCK, WAITING);
+	if (m->listener < 0)
 		return err_errno(e, "cannot listen at %s", m->path);
 	return 0;
 }
@@ -120,10 +94,9 @@ void meeting_go_on(const struct meeting *m)
 /* Does a switch listen there? 0 or -errno. */
 static int probe(const char *path)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = address_of(path);
+	_cleanup_close_ int fd = unix_connect(path, SOCK_SEQPACKET);
 
-	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+	return fd < 0 ? fd : 0;
 }
 
 static int cannot_lock(struct err *e, int r, const char *path)
@@ -144,10 +117,10 @@ int meeting_join(struct membership *m, const char *name,
 	starting = path_in(m->folder, "start", e);
 	if (!socket || !join || !starting)
 		return -EACCES;
-	lock = take_lock(starting, LOCK_EX);
+	lock = file_lock(starting, LOCK_EX);
 	if (lock < 0)
 		return cannot_lock(e, lock, starting);
-	m->lock = take_lock(join, LOCK_SH);
+	m->lock = file_lock(join, LOCK_SH);
 	if (m->lock < 0)
 		return cannot_lock(e, m->lock, join);
 	r = probe(socket);

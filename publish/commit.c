@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -335,22 +334,12 @@ static int add_version(struct job *j, const struct versions *v, struct err *e)
 
 static int save(struct job *j, struct err *e)
 {
-	_cleanup_close_ int lock = -1;
-	struct block_stats stats;
 	struct versions v;
-	int r = store_sync(&j->store, e);
+	_cleanup_close_ int lock = version_begin(&j->store, j->writer, j->name, &j->manifest, &v, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	block_writer_stats(j->writer, &stats);
-	j->manifest.stored = stats.bytes;
-	manifest_time_text(j->manifest.created, time(NULL));
-	lock = store_lock_name(&j->store, j->name, e);
 	if (lock < 0)
 		return lock;
-	r = store_versions(&j->store, j->name, NULL, NULL, &v, e);
-	if (r < 0)
-		return r;
 	r = add_version(j, &v, e);
 	versions_free(&v);
 	return r;

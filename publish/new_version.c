@@ -2,11 +2,31 @@
 #include "publish/new_version.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "format/layout.h"
 #include "publish/key_files.h"
+
+int version_begin(struct store *s, struct block_writer *w, const char *name, struct manifest *m,
+	struct versions *v, struct err *e)
+{
+	_cleanup_close_ int lock = -1;
+	struct block_stats stats;
+	int r = store_sync(s, e);
+
+	if (r < 0)
+		return r;
+	block_writer_stats(w, &stats);
+	m->stored = stats.bytes;
+	manifest_time_text(m->created, time(NULL));
+	lock = store_lock_name(s, name, e);
+	if (lock < 0)
+		return lock;
+	r = store_versions(s, name, NULL, NULL, v, e);
+	return r < 0 ? r : steal_fd(&lock);
+}
 
 int version_check_signer(struct store *s, const struct versions *v, const struct signer *signer,
 	const char *name, bool replace, struct err *e)

@@ -235,22 +235,12 @@ static int add_version(
 
 static int commit(struct job *j, struct publish_result *out, struct err *e)
 {
-	_cleanup_close_ int lock = -1;
-	struct block_stats stats;
 	struct versions v;
-	int r = store_sync(&j->store, e);
+	_cleanup_close_ int lock = version_begin(&j->store, j->writer, j->o->name, &j->manifest, &v, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	block_writer_stats(j->writer, &stats);
-	j->manifest.stored = stats.bytes;
-	manifest_time_text(j->manifest.created, time(NULL));
-	lock = store_lock_name(&j->store, j->o->name, e);
 	if (lock < 0)
 		return lock;
-	r = store_versions(&j->store, j->o->name, NULL, NULL, &v, e);
-	if (r < 0)
-		return r;
 	r = add_version(j, &v, out, e);
 	versions_free(&v);
 	return r;

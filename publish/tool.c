@@ -238,22 +238,26 @@ int workspace_open(struct workspace *w, struct err *e)
 	return r;
 }
 
-int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e)
+int folder_needs(const char *dir, uint64_t bytes, const char *advice, struct err *e)
 {
 	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
 	struct statvfs st;
 	uint64_t left;
 
-	if (statvfs(w->path, &st) < 0)
-		return err_errno(e, "cannot look at %s", w->path);
+	if (statvfs(dir, &st) < 0)
+		return err_errno(e, "cannot look at %s", dir);
 	left = (uint64_t)st.f_bavail * st.f_frsize;
 	if (left >= bytes)
 		return 0;
 	text_size(need, bytes);
 	text_size(have, left);
-	return err_set(e, -ENOSPC,
-		"%s are needed below %s, which has %s free: set TMPDIR to another place", need,
-		w->path, have);
+	return err_set(e, -ENOSPC, "%s are needed below %s, which has %s free: %s", need, dir, have,
+		advice);
+}
+
+int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e)
+{
+	return folder_needs(w->path, bytes, "set TMPDIR to another place", e);
 }
 
 void workspace_close(struct workspace *w)

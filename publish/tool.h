@@ -40,7 +40,8 @@ struct workspace {
 
 int workspace_open(struct workspace *w, struct err *e);
 
-/* Refuses where the folder's file system has less than `bytes` free: -ENOSPC. */
+/* Refuses where the folder's file system has less than `bytes` free: -ENOSPC, with that advice. */
+int folder_needs(const char *dir, uint64_t bytes, const char *advice, struct err *e);
 int workspace_needs(const struct workspace *w, uint64_t bytes, struct err *e);
 
 /* Returns when the folder is gone. */

@@ -59,6 +59,12 @@ def as_user(*args, **more):
     return subprocess.run(as_user_args(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, **more)
 
 
+def own_runtime():
+    """A runtime folder that is the test's, so that its networks and shared disks are."""
+    os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
+    as_user("mkdir", "-m", "700", "run")
+
+
 def image(kind):
     p = subprocess.run([MAKE_IMAGE, kind, f"{DIR}/{kind}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if p.returncode == 77:

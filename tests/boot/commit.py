@@ -4,8 +4,7 @@ import functools, hashlib, http.server, struct, threading
 from bootlib import *
 
 setup()
-os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
-as_user("mkdir", "-m", "700", "run")
+own_runtime()
 if not shutil.which("dpkg-deb"):
     skip("dpkg-deb is not installed")
 

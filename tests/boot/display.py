@@ -9,8 +9,7 @@ setup()
 for program in "Xvfb", "Xephyr", "Xnest", "Xvnc", "websockify", "xdotool", "import", "identify", "xwd":
     if not shutil.which(program):
         skip(f"{program} is not installed (tools/install-deps test)")
-os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
-as_user("mkdir", "-m", "700", "run")
+own_runtime()
 os.makedirs(SHOTS, exist_ok=True)
 publish(image("desktop-ext4"), "desktop")
 publish(image("systemd-ext4"), "debian")

@@ -3,8 +3,7 @@ and freed space given back; those of one version share its disk; they stay on th
 from bootlib import *
 
 setup()
-os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
-as_user("mkdir", "-m", "700", "run")
+own_runtime()
 path = image("systemd-ext4")
 publish(path, "debian")
 link = serve()["debian"]

@@ -3,8 +3,7 @@ of another network does not reach them, and one without a network has none."""
 from bootlib import *
 
 setup()
-os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
-as_user("mkdir", "-m", "700", "run")
+own_runtime()
 publish(image("systemd-ext4"), "debian")
 link = serve()["debian"]
 port = re.search(r":(\d+)/", link)[1]

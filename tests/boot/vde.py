@@ -6,8 +6,7 @@ for program in "vde_switch", "slirpvde":
     if not shutil.which(program):
         skip(f"{program} is not installed (package vde2)")
 setup()
-os.environ["XDG_RUNTIME_DIR"] = f"{USER}/run"
-as_user("mkdir", "-m", "700", "run")
+own_runtime()
 publish(image("systemd-ext4"), "debian")
 link = serve()["debian"]
 port = re.search(r":(\d+)/", link)[1]
