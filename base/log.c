@@ -32,6 +32,14 @@ void log_setup(enum log_level most, enum log_form form)
 	log_form = form;
 }
 
+void log_to(int fd)
+{
+	if (fd < 0)
+		return;
+	dup2(fd, STDOUT_FILENO);
+	dup2(fd, STDERR_FILENO);
+}
+
 void log_settings(enum log_level *most, enum log_form *form)
 {
 	*most = most_level;

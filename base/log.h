@@ -14,6 +14,10 @@ void log_setup(enum log_level most, enum log_form form);
 /* What it was told. */
 void log_settings(enum log_level *most, enum log_form *form);
 
+/* For a child that outlives who started us: its messages go to fd from now on, and so does standard output, so that whoever reads ours to its end
+ * need not wait for the child. -1: nothing changes. */
+void log_to(int fd);
+
 /* A message is one line: it is made fit for a terminal as text_clean() says. Where nobody reads stderr it is dropped after a second, so that
  * what waits for the caller does not wait for a reader of messages. */
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

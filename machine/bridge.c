@@ -1,4 +1,4 @@
-/* The wire: see bridge.h. */
+/* The bridge and its wires: see bridge.h. */
 #include "machine/bridge.h"
 
 #include <errno.h>
@@ -17,11 +17,12 @@
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "base/unix_socket.h"
+#include "network/meeting.h"
 #include "network/vde.h"
 
 #define FRAMES_AT_ONCE 64 /* of one side, before the other has its turn */
 #define WAITING 4	  /* connections that were not taken yet */
-#define REST_US 100000	  /* after a connection for which there was no port, or no process */
+#define REST_MS 300	  /* until a switch is looked for again */
 
 #define LISTENER_FD 3 /* in the bridge; it has no other files of the machine's */
 
@@ -121,8 +122,7 @@ __attribute__((noreturn)) static void run_wire(int guest, const char *vde)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-wire");
 	if (vde_open(&port, vde, &e) < 0 || sandbox_enter(&rules, &e) < 0) {
-		log_warning("the guest is not connected: %s", e.text);
-		usleep(REST_US);
+		log_debug("the guest is not connected: %s", e.text);
 		_exit(1);
 	}
 	w.data = port.data;
@@ -130,7 +130,34 @@ __attribute__((noreturn)) static void run_wire(int guest, const char *vde)
 	_exit(0);
 }
 
-__attribute__((noreturn)) static void run_bridge(int listener, const char *vde)
+/* Until the switch ends or the guest does. */
+static void connect_to_vde(int guest, const char *vde)
+{
+	pid_t wire = fork();
+
+	if (!wire)
+		run_wire(guest, vde);
+	while (wire > 0 && waitpid(wire, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static void connect_to_ours(int guest, const struct bridge_switch *to)
+{
+	_cleanup_close_ int holder = meeting_hand_over(to->socket, guest, to->name);
+	struct pollfd fds[] = {{.fd = guest}, {.fd = holder, .events = POLLIN}};
+
+	while (holder >= 0 && poll(fds, 2, -1) < 0)
+		;
+}
+
+static bool is_gone(int guest)
+{
+	struct pollfd wait = {.fd = guest};
+
+	return poll(&wait, 1, REST_MS) > 0;
+}
+
+__attribute__((noreturn)) static void run_bridge(int listener, const struct bridge_switch *to)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "inetboot-bridge");
@@ -139,24 +166,34 @@ __attribute__((noreturn)) static void run_bridge(int listener, const char *vde)
 	setsid(); /* what is typed to end the guest must not end its network first */
 	for (;;) {
 		_cleanup_close_ int guest = accept4(LISTENER_FD, NULL, NULL, SOCK_CLOEXEC);
-		pid_t wire = guest < 0 ? -1 : fork();
 
-		if (!wire)
-			run_wire(guest, vde);
-		if (wire < 0)
-			usleep(REST_US);
-		while (wire > 0 && waitpid(wire, NULL, 0) < 0 && errno == EINTR)
-			;
+		if (guest < 0) {
+			usleep(REST_MS * 1000);
+			continue;
+		}
+		do {
+			if (to->vde)
+				connect_to_vde(guest, to->vde);
+			else
+				connect_to_ours(guest, to);
+		} while (!is_gone(guest));
 	}
 }
 
-int bridge_start(const char *path, const char *vde, pid_t *pid, struct err *e)
+static int try_vde(const char *vde, struct err *e)
 {
 	struct vde_port port = VDE_PORT_INIT;
-	_cleanup_close_ int listener = -1;
 	int r = vde_open(&port, vde, e);
 
 	vde_close(&port);
+	return r;
+}
+
+int bridge_start(const char *path, const struct bridge_switch *to, int messages, pid_t *pid, struct err *e)
+{
+	_cleanup_close_ int listener = -1;
+	int r = to->vde ? try_vde(to->vde, e) : 0;
+
 	if (r < 0)
 		return r;
 	listener = unix_listen(path, SOCK_SEQPACKET, WAITING);
@@ -164,9 +201,11 @@ int bridge_start(const char *path, const char *vde, pid_t *pid, struct err *e)
 		return err_errno(e, "cannot listen at %s", path);
 	fflush(NULL);
 	*pid = fork();
-	if (!*pid)
-		run_bridge(listener, vde);
-	return *pid < 0 ? err_errno(e, "cannot start the bridge to the switch at %s", vde) : 0;
+	if (!*pid) {
+		log_to(messages);
+		run_bridge(listener, to);
+	}
+	return *pid < 0 ? err_errno(e, "cannot start the bridge to the switch") : 0;
 }
 
 void bridge_stop(pid_t pid)

@@ -144,7 +144,7 @@ __attribute__((noreturn)) static void run(int listener, const char *dir, const c
 	_exit(0);
 }
 
-pid_t display_link_start(const char *dir, unsigned number, bool isolated, struct err *e)
+pid_t display_link_start(const char *dir, unsigned number, bool isolated, int messages, struct err *e)
 {
 	_cleanup_free_ char *x = file_path("/tmp/.X11-unix/X%u", number), *path = file_path("%s/display", dir);
 	_cleanup_close_ int listener = path ? unix_listen(path, SOCK_SEQPACKET | SOCK_NONBLOCK, WAITING) : -1;
@@ -156,8 +156,10 @@ pid_t display_link_start(const char *dir, unsigned number, bool isolated, struct
 	}
 	fflush(NULL);
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		log_to(messages);
 		run(steal_fd(&listener), dir, x, isolated);
+	}
 	if (pid < 0)
 		err_errno(e, "cannot start the way to the display");
 	return pid;

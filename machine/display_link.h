@@ -14,7 +14,7 @@
 #define DISPLAY_LINK_HOST "192.0.2.4"
 
 /* Starts it; the guest connects to DIR/display, and its X clients to display DISPLAY_LINK_HOST:0. number: of the X server. isolated: the process has a mount
- * namespace of its own. Returns the child's pid; ending it is ending the link. */
-pid_t display_link_start(const char *dir, unsigned number, bool isolated, struct err *e);
+ * namespace of its own. messages: as log_to() has it. Returns the child's pid; ending it is ending the link. */
+pid_t display_link_start(const char *dir, unsigned number, bool isolated, int messages, struct err *e);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "export/image_mount.h"
 
@@ -169,10 +170,7 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 		return err_errno(e, "cannot start the disk");
 	if (!f->pid) {
 		close(from);
-		if (messages >= 0) {
-			dup2(messages, STDOUT_FILENO); /* so that whoever reads ours to its end need not wait for it */
-			dup2(messages, STDERR_FILENO);
-		}
+		log_to(messages);
 		run(link, o, record, dir, to);
 	}
 	close(steal_fd(&to));

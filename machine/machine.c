@@ -3,7 +3,8 @@
  *	this process	owns the terminal, the console's master side and the folder; moves bytes, watches, keeps time
  *	the feed	image → FUSE file (feed.h)
  *	the guest	UML, below a keeper process (uml.h)
- *	the bridge	between the guest and a switch that is not ours, where it is on one (bridge.h)
+ *	the bridge	holds the guest's connection to its network, whatever becomes of the switch (bridge.h)
+ *	the screen	an X server, and the guest's way to it, where its desktop is shown (display.h, display_link.h)
  *
  * States: running → (asked to end: signal, key, --until, time) → ending → ended. A guest that is asked to end has GRACE_MS; then it is
  * killed. Nothing is left behind: mount and processes are in namespaces that end with this process. */
@@ -168,6 +169,12 @@ static int take_shared(struct machine *m, char **path, struct err *e)
 	return *path ? 0 : -EIO;
 }
 
+/* Where children's go. */
+static int messages_of(const struct machine *m)
+{
+	return m->o->background ? m->console.log : -1;
+}
+
 static int start_disk(struct machine *m, char **path, struct err *e)
 {
 	_cleanup_free_ char *mount_point = file_path("%s/disk", m->dir);
@@ -179,7 +186,7 @@ static int start_disk(struct machine *m, char **path, struct err *e)
 		*path = own_name(m, m->o->link, "raw", e);
 		return *path ? 0 : -EIO;
 	}
-	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, m->o->background ? m->console.log : -1, m->limit_ms, e) : -ENOMEM;
+	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, messages_of(m), m->limit_ms, e) : -ENOMEM;
 	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
 	if (!r && m->feed.file && !m->o->overlay && !m->o->record) { /* an overlay remembers the path that it was made with */
 		*path = own_name(m, m->feed.file, "raw", e);
@@ -225,7 +232,7 @@ static int start_display(struct machine *m, struct buf *authority, struct err *e
 		return r;
 	if (m->display.where)
 		log_info("the screen: %s", m->display.where);
-	m->display_link = display_link_start(m->dir, m->display.number, m->isolated, e);
+	m->display_link = display_link_start(m->dir, m->display.number, m->isolated, messages_of(m), e);
 	if (m->display_link < 0)
 		return -EIO;
 	return display_authority(&m->display, authority) < 0 ? err_set(e, -ENOMEM, "no memory") : 0;
@@ -234,12 +241,13 @@ static int start_display(struct machine *m, struct buf *authority, struct err *e
 /* The path to which the guest connects; NULL: it has no network. Allocated. */
 static int start_network(struct machine *m, char **path, struct err *e)
 {
+	_cleanup_free_ char *socket = file_path("%s/network/" NETWORK_SOCKET, m->dir);
+	struct bridge_switch to = {.socket = m->o->vde ? NULL : socket, .vde = m->o->vde, .name = m->o->name};
+
 	if (!m->o->vde && !m->o->network)
 		return 0;
-	*path = file_path("%s/%s", m->dir, m->o->vde ? "bridge" : "network/" NETWORK_SOCKET);
-	if (!*path)
-		return err_set(e, -ENOMEM, "no memory");
-	return m->o->vde ? bridge_start(*path, m->o->vde, &m->bridge, e) : 0;
+	*path = file_path("%s/bridge", m->dir);
+	return socket && *path ? bridge_start(*path, &to, messages_of(m), &m->bridge, e) : err_set(e, -ENOMEM, "no memory");
 }
 
 /* What a new overlay is bound to: the version that the guest gets, with a link that names it. NULL: an image of none. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/passing.h"
 #include "base/runtime_dir.h"
 #include "base/unix_socket.h"
 
@@ -97,6 +99,33 @@ static int probe(const char *path)
 	_cleanup_close_ int fd = unix_connect(path, SOCK_SEQPACKET);
 
 	return fd < 0 ? fd : 0;
+}
+
+int meeting_hand_over(const char *path, int guest, const char *name)
+{
+	_cleanup_close_ int fd = unix_connect(path, SOCK_SEQPACKET);
+	int r = fd < 0 ? fd : passing_send(fd, name, strlen(name) + 1, guest, 0); /* no message is empty */
+
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+/* The wire to a guest, or what somebody would have us read as one? */
+static bool is_wire(int fd)
+{
+	int domain, type;
+	socklen_t len = sizeof(domain);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_UNIX &&
+	       !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_SEQPACKET;
+}
+
+ssize_t meeting_first(int connection, void *message, size_t size, int *guest)
+{
+	ssize_t n = passing_receive(connection, message, size, guest, MSG_DONTWAIT);
+
+	if (*guest >= 0 && !is_wire(*guest))
+		close(steal_fd(guest));
+	return n == -EMSGSIZE ? (ssize_t)size + 1 : n;
 }
 
 static int cannot_lock(struct err *e, int r, const char *path)

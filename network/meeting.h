@@ -12,6 +12,8 @@
 #ifndef NETWORK_MEETING_H
 #define NETWORK_MEETING_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
 
 #define NETWORK_NAME_MAX 20 /* bytes: the path must fit into a socket's address */
@@ -36,6 +38,15 @@ void meeting_close(struct meeting *m);
  * meeting_go_on(); or -EAGAIN: somebody is. Makes no files, so it works in a cage. */
 int meeting_end(const struct meeting *m);
 void meeting_go_on(const struct meeting *m);
+
+/* A guest's connection is handed to the switch by somebody who keeps it open, too: so the guest does not see it end with the switch, which
+ * its kernel may not survive, and the next switch gets it again. name: the guest's, or "". Returns the connection over which it went,
+ * which ends with the switch, and is the caller's to close; or -errno. */
+int meeting_hand_over(const char *socket, int guest, const char *name);
+
+/* For a switch: the first message of a connection. Where it hands a guest over, *guest is that connection, the caller's to close, and the message
+ * its name; else -1, and the message is a frame. Its length (more than size where it is longer), 0 at the end, or -errno. */
+ssize_t meeting_first(int connection, void *message, size_t size, int *guest);
 
 struct membership {
 	char *folder; /* owned: to NETWORK_SOCKET in it the guest connects, again whenever it

@@ -37,6 +37,8 @@
 
 struct port {
 	int fd;           /* -1: free */
+	int holder;       /* who handed it over holds this connection; -1 */
+	bool begun;       /* its first message was read */
 	uint32_t address; /* by DHCP; 0: it has not asked yet */
 	char name[NAME_MAX_LEN + 1];
 	uint64_t received, sent, refused,
@@ -379,11 +381,41 @@ static void leave(struct ethernet_switch *s, struct port *p)
 	if (p->address)
 		memcpy(s->names_by_address[p->address - NET_ADDRESS], p->name, sizeof(p->name));
 	close(p->fd);
-	*p = (struct port){.fd = -1};
+	cleanup_close(&p->holder);
+	*p = (struct port){.fd = -1, .holder = -1};
 	address_table_forget(&s->stations, number_of(s, p));
 	address_table_forget(&s->neighbours, number_of(s, p));
 	s->guests--;
 	s->idle_ms = clock_ms();
+}
+
+/* The port's wire is now the one that was handed over, of a guest of that name. */
+static void change_wire(struct ethernet_switch *s, struct port *p, int guest, const uint8_t *name, size_t len)
+{
+	char clean[NAME_MAX_LEN + 1];
+
+	p->holder = p->fd;
+	p->fd = guest;
+	name_clean(clean, (const char *)name, len);
+	if (*clean)
+		give_name(s, p, clean);
+}
+
+/* A frame, as recv() with MSG_TRUNC has it; 0 at the end, or -errno. */
+static ssize_t receive(struct ethernet_switch *s, struct port *p, uint8_t *frame, size_t size)
+{
+	int guest;
+	ssize_t n;
+
+	if (!p->begun) {
+		n = meeting_first(p->fd, frame, size, &guest);
+		p->begun = n > 0;
+		if (guest < 0)
+			return n;
+		change_wire(s, p, guest, frame, strnlen((const char *)frame, (size_t)n < size ? (size_t)n : size));
+	}
+	n = recv(p->fd, frame, size, MSG_DONTWAIT | MSG_TRUNC);
+	return n < 0 ? -errno : n;
 }
 
 static void read_port(struct ethernet_switch *s, struct port *p)
@@ -391,9 +423,9 @@ static void read_port(struct ethernet_switch *s, struct port *p)
 	uint8_t frame[ETHERNET_MOST];
 
 	for (unsigned i = 0; i < FRAMES_AT_ONCE; i++) {
-		ssize_t n = recv(p->fd, frame, sizeof(frame), MSG_DONTWAIT | MSG_TRUNC);
+		ssize_t n = receive(s, p, frame, sizeof(frame));
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		if (n == -EAGAIN || n == -EINTR)
 			return;
 		if (n <= 0) { /* a message without a byte cannot be told from the end; no guest of
 				 good will sends one */
@@ -434,7 +466,7 @@ static bool take_guest(struct ethernet_switch *s)
 		close(fd);
 		return true;
 	}
-	*p = (struct port){.fd = fd};
+	*p = (struct port){.fd = fd, .holder = -1};
 	s->guests++;
 	s->had_guests = true;
 	return true;
@@ -562,7 +594,7 @@ int switch_run(const struct switch_options *o, struct err *e)
 	s->next_address = NET_GUEST_FIRST;
 	s->idle_ms = clock_ms();
 	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
-		s->ports[i].fd = -1;
+		s->ports[i] = (struct port){.fd = -1, .holder = -1};
 	r = meeting_open(&s->meeting, o->network, e);
 	if (!r)
 		r = uplink_open(&s->uplink, o->isolated, from_uplink, s, e);
@@ -576,8 +608,10 @@ int switch_run(const struct switch_options *o, struct err *e)
 		o->ready(o->context, s->meeting.path);
 		loop(s);
 	}
-	for (unsigned i = 0; i < ADDRESS_PORTS; i++)
+	for (unsigned i = 0; i < ADDRESS_PORTS; i++) {
 		cleanup_close(&s->ports[i].fd);
+		cleanup_close(&s->ports[i].holder);
+	}
 	cleanup_close(&s->signals);
 	uplink_close(s->uplink);
 	meeting_close(&s->meeting);

@@ -1,4 +1,4 @@
-/* An Ethernet switch for guests. Each connection is a port. A port has one IPv4 address, which the
+/* An Ethernet switch for guests. Each connection is a port, or brings one (meeting_hand_over()). A port has one IPv4 address, which the
  * switch gives by DHCP, and one name, which the guest says there: the first that asks for a name
  * has it, others get NAME-2 and so on. The switch answers DNS for NAME.inetboot; all else is the
  * uplink's.

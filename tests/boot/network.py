@@ -32,9 +32,14 @@ check(len(switches) == 1, f"not one switch runs: {switches}")
 
 # A switch that is killed is replaced by whoever joins next; guests that switch off and on are on the new one.
 os.kill(int(switches[0]), signal.SIGKILL)
+for m in a, b:
+    m.command("timeout 3 getent hosts host.inetboot; true")
 p = as_user(INETBOOT, "join", "--network", "test", "true")
 check(p.returncode == 0, f"nobody can join any more: {p.stdout}")
 address = re.search(r"inetboot: network: (10\.0\.2\.\d+)", b.text)[1]
+# They send meanwhile, and are there by themselves.
+out = a.command("for i in $(seq 60); do getent hosts second.inetboot && break; sleep 1; done")
+check(address in out, f"after the switch another one is no network: {out}")
 for m in a, b:
     m.command("ip link set vec0 down; ip link set vec0 up")
 out = a.command(f"ping -c 2 {address} || perl -MIO::Socket -e 'my $s = IO::Socket::INET->new(PeerAddr => \"{address}\", PeerPort => 9); print $!'")

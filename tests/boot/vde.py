@@ -1,5 +1,6 @@
 """A guest on a switch of vde2's, with slirpvde as the way out: it gets its address there and reaches the host; when the switch is killed and started
 again, the guest that switches its device off and on is there, too."""
+import socket
 from bootlib import *
 
 for program in "vde_switch", "slirpvde":
@@ -13,6 +14,12 @@ port = re.search(r":(\d+)/", link)[1]
 SOCKET = f"{USER}/switch"
 
 
+def listens():
+    """A switch that was killed leaves its socket."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(f"{SOCKET}/ctl") == 0
+
+
 def start_vde():
     """The switch and its way out, in the foreground."""
     out = []
@@ -20,7 +27,7 @@ def start_vde():
         # vde_switch ends with its input.
         out.append(subprocess.Popen(as_user_args(*args), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         started.append(out[-1])
-        wait_for(lambda: os.path.exists(f"{SOCKET}/ctl"), "the switch")
+        wait_for(listens, "the switch")
     return out
 
 

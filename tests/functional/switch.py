@@ -384,6 +384,55 @@ def left_none(switch, guest):
     return left(switch, guest.name)[3] == 0
 
 
+def hand_over(switch, name, fd):
+    """As machine/bridge.c: the connection over which the guest's went."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(SECONDS)
+    s.connect(switch.path)
+    socket.send_fds(s, [name + b"\0"], [fd])
+    at_end.append(s.close)
+    return s
+
+
+def connected(holder):
+    try:
+        return holder.recv(1) != b""
+    except ConnectionResetError:  # with something that was not read
+        return False
+
+
+def test_handed_over():
+    """A guest whose connection somebody holds for it lives through the switch's end."""
+    switch = Switch()
+    guest = Guest(switch, "first")
+    guest.close()
+    guest.s, held = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    guest.s.settimeout(SECONDS)
+    holder = hand_over(switch, b"held", held.fileno())
+    guest.name, guest.known = "held", {}
+    guest.dhcp()
+    switch.process.kill()
+    check(not connected(holder), "the holder does not see the switch's end")
+    switch.process.wait()
+    guest.s.send(b"x" * 60)  # nobody hears that, and it does no harm
+    switch = Switch()
+    holder = hand_over(switch, b"held", held.fileno())
+    other = Guest(switch, "other")
+    guest.barrier()
+    check(other.ask("held.inetboot") == (0, [guest.address]), "the new switch does not know the guest")
+    # What is no wire is not taken for one; a second one is not taken.
+    for fd in os.open("/dev/zero", os.O_RDONLY), socket.socketpair()[0].detach(), os.pipe()[0]:
+        hand_over(switch, b"no", fd)
+    hand_over(switch, b"n" * 3000, held.fileno())
+    for _ in range(3):
+        socket.send_fds(holder, [b"more\0"], [held.fileno()])
+    check(other.ask("held.inetboot") == (0, [guest.address]) and other.ask("no.inetboot") == (3, []), "the switch takes what it should not")
+    guest.s.shutdown(socket.SHUT_RDWR)
+    left(switch, "held")
+    check(not connected(holder), "the holder does not hear of the guest's end")
+    switch.end()
+
+
 def test_room():
     switch = Switch()
     guests = [Guest(switch) for _ in range(64)]
@@ -482,7 +531,7 @@ def listens(network):
             return True
 
 
-for test in test_addresses_and_names, test_hostile, test_greedy, test_stuck, test_room, test_ways, test_ends:
+for test in test_addresses_and_names, test_hostile, test_greedy, test_stuck, test_handed_over, test_room, test_ways, test_ends:
     started = time.monotonic()
     test()
     print(f"{test.__name__}: {time.monotonic() - started:.1f} s", flush=True)
