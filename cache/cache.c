@@ -248,10 +248,11 @@ static void subtract(struct cache *c, uint64_t bytes)
 /* Trouble of one kind rarely comes alone: a stick that was pulled out fails loads and stores. */
 static void tell_trouble(struct cache *c, const char *what, const char *why)
 {
-	uint64_t now = clock_ms();
+	uint64_t now;
 	bool quiet;
 
 	pthread_mutex_lock(&c->lock);
+	now = clock_ms();
 	quiet = c->told_ms && now - c->told_ms < TELL_MS;
 	if (!quiet) {
 		c->told = true;

@@ -40,11 +40,12 @@ static int take_slot(struct health *h, uint64_t now)
 
 int health_enter(struct health *h, bool anyway, enum health_change *change)
 {
-	uint64_t now = clock_ms();
 	enum health_change what = HEALTH_SAME;
 	int slot = -EAGAIN;
+	uint64_t now;
 
 	pthread_mutex_lock(&h->lock);
+	now = clock_ms(); /* not before: whoever waits here must not find entries that began after its "now" */
 	if (stuck(h, now)) {
 		what = h->stuck || h->pause_ms ? HEALTH_SAME : HEALTH_WENT;
 		h->stuck = true;
@@ -95,10 +96,11 @@ static enum health_change note_good(struct health *h, bool probe)
 enum health_change health_leave(struct health *h, int slot, enum health_result result)
 {
 	enum health_change change = HEALTH_SAME, rated = HEALTH_SAME;
-	uint64_t now = clock_ms();
+	uint64_t now;
 	bool probe;
 
 	pthread_mutex_lock(&h->lock);
+	now = clock_ms();
 	if (result != HEALTH_UNRATED && now - h->started[slot] > HEALTH_SLOW_MS)
 		result = HEALTH_FAILED;
 	h->started[slot] = 0;

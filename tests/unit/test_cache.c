@@ -2,6 +2,7 @@
  * miss; concurrent and killed processes; its bound. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -599,6 +600,39 @@ static void bypassing(void **state)
 	health_free(&h);
 }
 
+static void *load_often(void *context)
+{
+	struct health *h = context;
+	size_t refused = 0;
+
+	for (int i = 0; i < 100000; i++) {
+		int slot = health_enter(h, false, NULL);
+
+		if (slot < 0)
+			refused++;
+		else
+			refused += health_leave(h, slot, HEALTH_GOOD) != HEALTH_SAME;
+	}
+	return (void *)refused;
+}
+
+/* Loads that begin while another thread waits for its turn have not hung since the beginning of time. */
+static void many_threads_are_no_trouble(void **state)
+{
+	pthread_t threads[8];
+	struct health h;
+	void *refused;
+
+	health_init(&h);
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, load_often, &h), 0);
+	for (int i = 0; i < 8; i++) {
+		pthread_join(threads[i], &refused);
+		assert_null(refused);
+	}
+	health_free(&h);
+}
+
 static int make_dir(void **state)
 {
 	folder_make(dir);
@@ -616,6 +650,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(heap),
 		cmocka_unit_test(bypassing),
+		cmocka_unit_test(many_threads_are_no_trouble),
 		cmocka_unit_test_setup_teardown(basics, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(buffers, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(damaged_entries, make_dir, remove_dir),
