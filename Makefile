@@ -2,7 +2,7 @@
 BUILD ?= build
 DEPS := tools/install-deps
 
-.PHONY: all demo demo-desktop check uml-kernel install clean
+.PHONY: all demo demo-desktop medium-parts check uml-kernel install clean
 
 all:
 	@$(DEPS) build
@@ -21,6 +21,11 @@ demo-desktop: # two XFCE desktops in windows of this one: made, published, boote
 
 check: # all tests
 	@tools/check
+
+medium-parts: # the small programs of boot media: built for musl from Debian's sources, which are kept in ~/.cache/inetboot
+	@$(DEPS) build medium-parts medium
+	@$(MAKE) --no-print-directory all
+	@tools/medium-parts $(BUILD)
 
 uml-kernel: # a faster User-Mode Linux kernel, kept in ~/.cache/inetboot/uml
 	@$(DEPS) uml-kernel

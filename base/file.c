@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -165,7 +167,7 @@ static int save_temporary(int fd, const void *data, size_t len, unsigned flags)
 /* To a name that must be free. Few file systems lack both calls. */
 static int move_exclusive(int dirfd, const char *from, const char *to)
 {
-	if (!renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE))
+	if (!syscall(SYS_renameat2, dirfd, from, dirfd, to, RENAME_NOREPLACE)) /* not every C library has it as a function */
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;

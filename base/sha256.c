@@ -1,12 +1,12 @@
-/* SHA-256 through libcrypto, which allocates for each call: a moment without memory must not end the process that has somebody's
+/* The library that hashes may allocate for each call: a moment without memory must not end the process that has somebody's
  * root disk. */
 #include "base/sha256.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/text.h"
 
 #define TRIES 500
@@ -14,7 +14,7 @@
 
 void hash_of(struct hash *out, const void *data, size_t len)
 {
-	for (int i = 0; !EVP_Digest(data, len, out->bytes, NULL, EVP_sha256(), NULL); i++) {
+	for (int i = 0; crypto_sha256(out->bytes, data, len) < 0; i++) {
 		if (i == TRIES)
 			abort();
 		usleep(PAUSE_US);

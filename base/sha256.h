@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4, by libcrypto): the name of every block. */
+/* SHA-256 (crypto.h): the name of every block. */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
 
@@ -14,7 +14,7 @@ struct hash {
 	uint8_t bytes[HASH_LEN];
 };
 
-/* Any thread. Cannot fail: a libcrypto that cannot hash for five seconds ends the program. */
+/* Any thread. Cannot fail: a library that cannot hash for five seconds ends the program. */
 void hash_of(struct hash *out, const void *data, size_t len);
 
 static inline bool hash_equal(const struct hash *a, const struct hash *b)

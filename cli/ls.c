@@ -14,6 +14,7 @@ static const char help[] =
 	"Usage: inetboot ls [OPTIONS] STORE\n\n"
 	"Lists the images of a store (a URL or a folder) with their links. The list itself is not signed: what a link's key\n"
 	"does not confirm later is refused then.\n\n"
+	"  --short              each in one line\n"
 	"  --json               for programs\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot ls http://127.0.0.1:8080\n";
@@ -36,7 +37,7 @@ static void print_clean(const char *text)
 	fputs(copy, stdout);
 }
 
-static void print_image(const char *store, json_t *image)
+static void print_image(const char *store, json_t *image, bool in_short)
 {
 	char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
 	const char *key = text_of(image, "key");
@@ -50,12 +51,16 @@ static void print_image(const char *store, json_t *image)
 	print_clean(text_of(image, "created"));
 	if (json_object_get(image, "revoked"))
 		printf(", revoked by its publisher");
+	if (in_short) {
+		putchar('\n');
+		return;
+	}
 	printf("\n  %s/%s%s", store, text_of(image, "name"), *key ? "#" : "");
 	print_clean(key);
 	putchar('\n');
 }
 
-static void print_catalog(const char *store, json_t *catalog, bool json)
+static void print_catalog(const char *store, json_t *catalog, bool json, bool in_short)
 {
 	json_t *images = json_object_get(catalog, "images"), *image;
 	size_t i;
@@ -66,16 +71,16 @@ static void print_catalog(const char *store, json_t *catalog, bool json)
 		return;
 	}
 	json_array_foreach(images, i, image)
-		print_image(store, image);
+		print_image(store, image, in_short);
 	if (!json_array_size(images))
 		printf("no images in %s\n", store);
 }
 
 int cmd_ls(int argc, char **argv)
 {
-	static int json;
+	static int json, in_short;
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'}, {"json", no_argument, &json, 1}, IMAGE_LONG_OPTIONS, {0}};
+		{"help", no_argument, NULL, 'h'}, {"json", no_argument, &json, 1}, {"short", no_argument, &in_short, 1}, IMAGE_LONG_OPTIONS, {0}};
 	_cleanup_free_ char *store = NULL;
 	struct image_option_values v;
 	struct origin *origin = NULL;
@@ -99,7 +104,7 @@ int cmd_ls(int argc, char **argv)
 	if (!r)
 		r = catalog_load(&catalog, store, origin, false, &e);
 	if (!r)
-		print_catalog(store, catalog, json);
+		print_catalog(store, catalog, json, in_short);
 	else
 		err_add(&e, "cannot list %s", store);
 	json_decref(catalog);

@@ -13,14 +13,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
-#include "network/meeting.h"
-#include "network/names.h"
 
 static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *what;
 } commands[] = {
+#ifndef INETBOOT_SMALL
 	{"boot", cmd_boot, "start an image in a User-Mode Linux machine"},
 	{"ps", cmd_ps, "list the machines that have a name"},
 	{"console", cmd_console, "be at a running machine's console"},
@@ -28,17 +27,24 @@ static const struct command {
 	{"kill", cmd_kill, "end machines at once"},
 	{"rebase", cmd_rebase, "take a machine to another version of its image"},
 	{"rm", cmd_rm, "remove machines, with all that they wrote"},
+#endif
 	{"info", cmd_info, "show what an image is"},
 	{"ls", cmd_ls, "list the images of a store"},
 	{"mount", cmd_mount, "show an image's virtual disk as a file"},
-	{"nbd", cmd_nbd, "serve an image's virtual disk by NBD, for qemu and others"},
 	{"status", cmd_status, "show what the images that are mounted here do, and how their mirrors are"},
-	{"mirrors", cmd_mirrors, "measure the servers that an image comes from"},
+	{"fetch", cmd_fetch, "fetch what starts an image: its kernel and initrd"},
+	{"get", cmd_get, "fetch a signed file, and check it"},
 	{"pull", cmd_pull, "fetch a whole image into the cache, for use offline"},
+#ifdef INETBOOT_SMALL
+	{"kexec", cmd_kexec, "start another kernel in place of this one"},
+#else
+	{"nbd", cmd_nbd, "serve an image's virtual disk by NBD, for qemu and others"},
+	{"mirrors", cmd_mirrors, "measure the servers that an image comes from"},
 	{"verify", cmd_verify, "check every block of an image or of a store"},
 	{"key", cmd_key, "make a key pair for publishing"},
 	{"publish", cmd_publish, "put a disk image into a store"},
 	{"make", cmd_make, "make a bootable image of Debian: minimal, server or desktop"},
+	{"medium", cmd_medium, "make a CD, stick or network image that boots images on any machine"},
 	{"commit", cmd_commit, "publish what a guest wrote as the next version"},
 	{"diff", cmd_diff, "show what differs between two versions"},
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},
@@ -46,6 +52,7 @@ static const struct command {
 	{"switch", cmd_switch, "be the Ethernet switch of a network of machines"},
 	{"join", cmd_join, "run a program, such as qemu, as a guest of a network of machines"},
 	{"gc", cmd_gc, "remove blocks from a store that no image needs"},
+#endif
 };
 
 static const size_t command_count = sizeof(commands) / sizeof(commands[0]);
@@ -101,13 +108,6 @@ int cli_seconds(const char *command, const char *option, const char *value, unsi
 		return cli_usage(command, "--%s takes a number of seconds, not '%s'", option, value);
 	*out = (unsigned)number;
 	return 0;
-}
-
-int cli_network(const char *command, const char *name)
-{
-	if (strlen(name) <= NETWORK_NAME_MAX && name_valid(name) && strcmp(name, "none"))
-		return 0;
-	return cli_usage(command, "--network takes a name of up to %d small letters, digits and '-', not '%s'", NETWORK_NAME_MAX, name);
 }
 
 bool cli_is_url(const char *text)

@@ -93,8 +93,9 @@ static void add_link(struct sandbox_rules *rules, const char *link, const struct
 	}
 }
 
-/* also: more files that may be read; NULL-terminated, or NULL. */
-static int confine(const char *const *links, size_t count, const struct image_options *o, const char *const *also, bool serve, struct err *e)
+/* also: more files that may be read; NULL-terminated, or NULL. folder: one that may be written to; or NULL. */
+static int confine(const char *const *links, size_t count, const struct image_options *o, const char *const *also, const char *folder,
+	bool serve, struct err *e)
 {
 	_cleanup_free_ char *versions = file_xdg_dir("XDG_STATE_HOME", ".local/state", NULL);
 	_cleanup_(sandbox_rules_free) struct sandbox_rules rules = {.serve = serve};
@@ -104,22 +105,29 @@ static int confine(const char *const *links, size_t count, const struct image_op
 	add_folder(&rules, versions);
 	for (; also && *also; also++)
 		sandbox_add_path(&rules, *also, SANDBOX_READ);
+	if (folder)
+		sandbox_add_path(&rules, folder, SANDBOX_WRITE);
 	return sandbox_enter(&rules, e);
 }
 
 int image_confine(const char *link, const struct image_options *o, struct err *e)
 {
-	return confine(&link, 1, o, NULL, false, e);
+	return confine(&link, 1, o, NULL, NULL, false, e);
+}
+
+int fetch_confine(const char *link, const struct image_options *o, const char *folder, struct err *e)
+{
+	return confine(&link, 1, o, NULL, folder, false, e);
 }
 
 int images_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e)
 {
-	return confine(links, count, o, NULL, false, e);
+	return confine(links, count, o, NULL, NULL, false, e);
 }
 
 int export_confine(const char *link, const struct image_options *o, const char *const *also, struct err *e)
 {
-	return confine(&link, 1, o, also, true, e);
+	return confine(&link, 1, o, also, NULL, true, e);
 }
 
 int proxy_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e)

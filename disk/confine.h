@@ -14,6 +14,9 @@
  * use, too (sandbox_port_allowed()). A link to local files gives no network at all. */
 int image_confine(const char *link, const struct image_options *o, struct err *e);
 
+/* The same for who also writes files into a folder, which exists. */
+int fetch_confine(const char *link, const struct image_options *o, const char *folder, struct err *e);
+
 /* The same for who opens several images with the same options. */
 int images_confine(const char *const *links, size_t count, const struct image_options *o, struct err *e);
 

@@ -376,12 +376,14 @@ int image_open_disk(struct image *image, struct err *e)
 	return r;
 }
 
-int image_extract(struct image *image, const struct tree *tree, int fd, struct err *e)
+int image_extract(struct image *image, const struct tree *tree, int fd, const char *what, struct err *e)
 {
 	_cleanup_free_ uint8_t *part = malloc(COPY_PART);
 	struct source *source = NULL;
+	struct progress progress;
 	int r = part ? store_source_open(&source, image->blocks, tree, e) : err_set(e, -ENOMEM, "no memory to copy");
 
+	progress_begin(&progress, what, tree->size);
 	for (uint64_t at = 0; !r && at < tree->size;) {
 		size_t len = tree->size - at < COPY_PART ? (size_t)(tree->size - at) : COPY_PART;
 
@@ -393,7 +395,9 @@ int image_extract(struct image *image, const struct tree *tree, int fd, struct e
 				err_set(e, r, "cannot write: %s", strerror(-r));
 		}
 		at += len;
+		progress_show(&progress, at, "");
 	}
+	progress_end(&progress);
 	source_close(source);
 	return r;
 }

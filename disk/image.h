@@ -79,8 +79,8 @@ void image_stop_playing(struct image *image);
 /* The pin of an image whose disk is open, for image_options.pin: see disk/pin.h. Belongs to the image. */
 const struct buf *image_pin(const struct image *image);
 
-/* Writes a tree of the image's store (a kernel, an initrd) to a file descriptor. */
-int image_extract(struct image *image, const struct tree *tree, int fd, struct err *e);
+/* Writes a tree of the image's store (a kernel, an initrd) to a file descriptor. what: shown with the progress, "fetching the kernel". */
+int image_extract(struct image *image, const struct tree *tree, int fd, const char *what, struct err *e);
 
 /* The modification time (seconds) of its disk: when the version was made, or that of the file. The same for the same bytes, so that an
  * overlay recognises the disk that it belongs to. */

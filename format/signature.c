@@ -5,17 +5,14 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-#include <openssl/sha.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/crypto.h"
 #include "base/text.h"
 
-#define SEED_LEN 32
-#define SIGNATURE_LEN 64
+#define SEED_LEN ED25519_KEY_LEN
+#define SIGNATURE_LEN ED25519_SIGNATURE_LEN
 #define COMMENT_MAX 1024 /* bytes of a comment line; signify's own limit */
 
 static const char comment_head[] = "untrusted comment: ";
@@ -53,28 +50,21 @@ _Static_assert(base64_size(sizeof(struct public_packet)) == PUBLIC_KEY_TEXT_MAX,
 static const uint8_t ed25519[2] = {'E', 'd'};
 static const uint8_t bcrypt_kdf[2] = {'B', 'K'};
 
-static void free_pkey(EVP_PKEY **p)
-{
-	EVP_PKEY_free(*p);
-}
-
-static void free_md_ctx(EVP_MD_CTX **p)
-{
-	EVP_MD_CTX_free(*p);
-}
-
 static void wipe_secret_packet(struct secret_packet *p)
 {
-	OPENSSL_cleanse(p, sizeof(*p));
+	crypto_wipe(p, sizeof(*p));
 }
 
-static void secret_checksum(const uint8_t key[64], uint8_t out[8])
+static int secret_checksum(const uint8_t key[64], uint8_t out[8])
 {
-	uint8_t digest[SHA512_DIGEST_LENGTH];
+	uint8_t digest[SHA512_LEN];
+	int r = crypto_sha512(digest, key, 64);
 
-	SHA512(key, 64, digest);
+	if (r < 0)
+		return r;
 	memcpy(out, digest, 8);
-	OPENSSL_cleanse(digest, sizeof(digest));
+	crypto_wipe(digest, sizeof(digest));
+	return 0;
 }
 
 /* Decodes the one base64 line that a packet of len bytes makes. */
@@ -89,29 +79,16 @@ static bool decode_packet(void *packet, size_t len, const char *text, size_t tex
 	good = base64_decode(bytes, sizeof(bytes), text, text_len) == (int)len;
 	if (good)
 		memcpy(packet, bytes, len);
-	OPENSSL_cleanse(bytes, sizeof(bytes));
+	crypto_wipe(bytes, sizeof(bytes));
 	return good;
-}
-
-/* The public half of a seed. */
-static int derive_public(const uint8_t seed[SEED_LEN], uint8_t out[32])
-{
-	_cleanup_(free_pkey) EVP_PKEY *pkey =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, SEED_LEN);
-	size_t len = 32;
-
-	if (!pkey || EVP_PKEY_get_raw_public_key(pkey, out, &len) != 1 || len != 32)
-		return -EIO;
-	return 0;
 }
 
 int key_generate(struct secret_key *secret, struct public_key *public, struct err *e)
 {
-	if (RAND_bytes(secret->number, KEY_NUMBER_LEN) != 1 ||
-		RAND_priv_bytes(secret->key, SEED_LEN) != 1)
+	if (crypto_random(secret->number, KEY_NUMBER_LEN) < 0 || crypto_random(secret->key, SEED_LEN) < 0)
 		return err_set(e, -EIO, "no random numbers");
-	if (derive_public(secret->key, secret->key + SEED_LEN) < 0)
-		return err_set(e, -EIO, "libcrypto cannot make an Ed25519 key");
+	if (crypto_ed25519_public(secret->key + SEED_LEN, secret->key) < 0)
+		return err_set(e, -EIO, "the library for cryptography cannot make an Ed25519 key");
 	key_public_of(secret, public);
 	return 0;
 }
@@ -230,12 +207,14 @@ int secret_key_file(const struct secret_key *k, const char *comment, struct buf 
 
 	memcpy(p.algorithm, ed25519, sizeof(ed25519));
 	memcpy(p.kdf, bcrypt_kdf, sizeof(bcrypt_kdf));
-	secret_checksum(k->key, p.checksum);
+	r = secret_checksum(k->key, p.checksum);
+	if (r < 0)
+		return r;
 	memcpy(p.number, k->number, KEY_NUMBER_LEN);
 	memcpy(p.key, k->key, sizeof(p.key));
 	base64_encode(text, &p, sizeof(p));
 	r = write_lines(out, comment, text);
-	OPENSSL_cleanse(text, sizeof(text));
+	crypto_wipe(text, sizeof(text));
 	return r;
 }
 
@@ -251,12 +230,13 @@ static int check_secret(const struct secret_packet *p, struct err *e)
 		return err_set(e, -EINVAL,
 			"it is protected by a passphrase, which is not supported; make one "
 			"without: signify -G -n");
-	secret_checksum(p->key, checksum);
+	if (secret_checksum(p->key, checksum) < 0)
+		return err_set(e, -ENOMEM, "no memory for a checksum");
 	if (memcmp(checksum, p->checksum, sizeof(checksum)) != 0)
 		return err_set(e, -EINVAL, "damaged: its checksum is wrong");
 	/* Ed25519 with a public half that does not belong to the seed gives the seed away. */
-	if (derive_public(p->key, public) < 0)
-		return err_set(e, -EIO, "libcrypto cannot use an Ed25519 key");
+	if (crypto_ed25519_public(public, p->key) < 0)
+		return err_set(e, -EIO, "the library for cryptography cannot use an Ed25519 key");
 	if (memcmp(public, p->key + SEED_LEN, sizeof(public)) != 0)
 		return err_set(e, -EINVAL, "damaged: its public half does not belong to it");
 	return 0;
@@ -290,18 +270,12 @@ int secret_key_file_parse(struct secret_key *out, const char *text, size_t len, 
 int signature_sign(const struct secret_key *k, const char *comment, const void *message, size_t len,
 	struct buf *out, struct err *e)
 {
-	_cleanup_(free_pkey) EVP_PKEY *pkey =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, k->key, SEED_LEN);
-	_cleanup_(free_md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	size_t signature_len = SIGNATURE_LEN;
 	char text[SIGNATURE_TEXT_LEN + 1];
 	struct signature_packet p;
 	int r;
 
-	if (!pkey || !ctx || EVP_DigestSignInit(ctx, NULL, NULL, NULL, pkey) != 1 ||
-		EVP_DigestSign(ctx, p.signature, &signature_len, message, len) != 1 ||
-		signature_len != SIGNATURE_LEN)
-		return err_set(e, -EIO, "libcrypto cannot sign");
+	if (crypto_ed25519_sign(p.signature, k->key, message, len) < 0)
+		return err_set(e, -EIO, "the library for cryptography cannot sign");
 	memcpy(p.algorithm, ed25519, sizeof(ed25519));
 	memcpy(p.number, k->number, KEY_NUMBER_LEN);
 	base64_encode(text, &p, sizeof(p));
@@ -314,17 +288,14 @@ int signature_sign(const struct secret_key *k, const char *comment, const void *
 static int verify(const struct public_key *key, const struct signature_packet *p,
 	const char *message, size_t len, struct err *e)
 {
-	_cleanup_(free_pkey) EVP_PKEY *pkey =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key->key, 32);
-	_cleanup_(free_md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	int r;
 
 	if (memcmp(p->number, key->number, KEY_NUMBER_LEN) != 0)
 		return err_set(e, -EKEYREJECTED, "signed by another key");
-	if (!pkey || !ctx || EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) != 1)
-		return err_set(e, -EIO, "libcrypto cannot verify");
-	if (EVP_DigestVerify(ctx, p->signature, SIGNATURE_LEN, (const uint8_t *)message, len) != 1)
-		return err_set(e, -EKEYREJECTED, "the signature is wrong");
-	return 0;
+	r = crypto_ed25519_verify(key->key, p->signature, message, len);
+	if (r == -EKEYREJECTED)
+		return err_set(e, r, "the signature is wrong");
+	return r < 0 ? err_set(e, r, "the library for cryptography cannot verify") : 0;
 }
 
 /* The parts of a signed message, which point into data. */

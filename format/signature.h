@@ -1,4 +1,4 @@
-/* Keys and signatures in the form of OpenBSD's signify(1): Ed25519 (by libcrypto), text files of a comment line and a base64
+/* Keys and signatures in the form of OpenBSD's signify(1): Ed25519 (base/crypto.h), text files of a comment line and a base64
  * line. Facts from signify's manual and source:
  *
  *	public key	"Ed" · 8 bytes key number · 32 bytes key			(base64: 56 characters, RWQ...)

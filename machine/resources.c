@@ -32,7 +32,7 @@ static char *if_there(char *path)
 
 char *resource_path(const char *name, struct err *e)
 {
-	static const char *const built[] = {"guest", "machine", "export/nbdkit", "recipes"};
+	static const char *const built[] = {"guest", "machine", "export/nbdkit", "recipes", "medium"};
 	_cleanup_free_ char *dir = program_dir();
 	const char *data = getenv("INETBOOT_DATA");
 	char *path = data ? if_there(file_path("%s/%s", data, name)) : NULL;

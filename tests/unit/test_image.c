@@ -336,7 +336,7 @@ static void a_file_goes_out_whole(void **state)
 	assert_int_equal(open_one(&image, "good", key_text, &e), 0);
 	snprintf(path, sizeof(path), "%s/out", home);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	assert_int_equal(image_extract(image, &content.tree, fd, &e), 0);
+	assert_int_equal(image_extract(image, &content.tree, fd, "extracting", &e), 0);
 	close(fd);
 	assert_int_equal(file_load(AT_FDCWD, path, &text, NULL), 0);
 	assert_int_equal(text.len, SIZE);

@@ -1,0 +1,115 @@
+/* inetboot kexec: another kernel in place of this one. By kexec_file_load(2), which checks the kernel's signature where that is asked for; where
+ * the running kernel has not that call, or does not take the file, by the older one, for which the program kexec does what the kernel would. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/kexec.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/cli.h"
+
+static const char help[] =
+	"Usage: inetboot kexec [OPTION]... KERNEL\n\n"
+	"Starts a kernel in place of the one that runs: at once, without ending any program before.\n\n"
+	"  --initrd FILE        its initial RAM disk\n"
+	"  --append TEXT        its command line\n"
+	"  --load               only load it; `reboot -f` does not start it then, but the program kexec with -e does\n"
+	"  --help               this text\n";
+
+extern char **environ;
+
+static int open_file(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_errno(e, "cannot open %s", path) : fd;
+}
+
+static int load_by_kernel(const char *kernel_path, const char *initrd_path, const char *append, struct err *e)
+{
+	_cleanup_close_ int kernel = open_file(kernel_path, e);
+	_cleanup_close_ int initrd = kernel < 0 || !initrd_path ? -1 : open_file(initrd_path, e);
+
+	if (kernel < 0 || (initrd_path && initrd < 0))
+		return -EIO;
+	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(append) + 1, append, initrd_path ? 0UL : (unsigned long)KEXEC_FILE_NO_INITRAMFS) < 0)
+		return err_errno(e, "kexec_file_load of %s", kernel_path);
+	return 0;
+}
+
+static int load_by_program(const char *kernel, const char *initrd, const char *append, struct err *e)
+{
+	_cleanup_free_ char *line = file_path("--command-line=%s", append), *disk = file_path("--initrd=%s", initrd ? initrd : "");
+	char *argv[] = {"kexec", "--kexec-syscall", "--load", (char *)kernel, line, initrd ? disk : NULL, NULL};
+	int status, r;
+	pid_t pid;
+
+	if (!line || !disk)
+		return err_set(e, -ENOMEM, "no memory for a command line");
+	r = posix_spawnp(&pid, "kexec", NULL, NULL, argv, environ);
+	if (r)
+		return err_set(e, -r, "cannot start the program kexec: %s", strerror(r));
+	if (waitpid(pid, &status, 0) < 0)
+		return err_errno(e, "cannot wait for the program kexec");
+	return status ? err_set(e, -EIO, "the program kexec failed, too") : 0;
+}
+
+static int load(const char *kernel, const char *initrd, const char *append, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	if (!load_by_kernel(kernel, initrd, append, &why))
+		return 0;
+	if (why.code != -EKEYREJECTED && why.code != -EPERM && !load_by_program(kernel, initrd, append, e))
+		return 0;
+	err_add(&why, "the running kernel does not start another one");
+	*e = why;
+	return e->code;
+}
+
+int cmd_kexec(int argc, char **argv)
+{
+	static int only_load;
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"initrd", required_argument, NULL, 'i'},
+		{"append", required_argument, NULL, 'a'},
+		{"load", no_argument, &only_load, 1},
+		{0},
+	};
+	const char *initrd = NULL, *append = "";
+	struct err e = ERR_INIT;
+	int code;
+
+	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (code == 'h') {
+			fputs(help, stdout);
+			return EXIT_OK;
+		}
+		if (code == '?')
+			return cli_bad_option("kexec", argv);
+		if (code == 'i')
+			initrd = optarg;
+		else if (code == 'a')
+			append = optarg;
+	}
+	if (argc - optind != 1)
+		return cli_usage("kexec", "exactly one kernel is needed");
+	if (load(argv[optind], initrd, append, &e) < 0)
+		return cli_fail(&e);
+	if (only_load)
+		return EXIT_OK;
+	sync();
+	reboot(RB_KEXEC);
+	err_errno(&e, "the kernel that was loaded does not start");
+	return cli_fail(&e);
+}

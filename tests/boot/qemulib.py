@@ -1,0 +1,100 @@
+"""For tests of boot media: QEMU machines that are started from media, a web server that serves the store, and what is typed and read on the serial
+line. QEMU emulates the processor here, so all takes long: conditions are waited for, with limits of minutes."""
+import os, re, select, signal, socket, subprocess, sys, time
+
+from bootlib import *
+
+QEMU_LIMIT = 600  # seconds for anything that such a guest does
+OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+SCREENS = os.environ.get("INETBOOT_SCREENSHOTS") or os.path.join(os.path.dirname(INETBOOT), "../screenshots")
+
+
+class Qemu:
+    """A machine, with its serial line on a socket; user networking, in which 10.0.2.2 is this host."""
+
+    def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True):
+        self.number = len(started)
+        self.serial_path, self.monitor_path = f"{DIR}/serial.{self.number}", f"{DIR}/monitor.{self.number}"
+        more = ["-netdev", "user,id=n", "-device", f"{nic},netdev=n"] if network else ["-nic", "none"]
+        if firmware:
+            variables = f"{DIR}/vars.{self.number}"
+            shutil.copy(firmware[1], variables)
+            more += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}", "-drive", f"if=pflash,format=raw,file={variables}"]
+        self.p = subprocess.Popen(["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
+                                   "-serial", f"unix:{self.serial_path},server=on,wait=off", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
+                                   "-device", "virtio-rng-pci", *more, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(self.p)
+        self.serial = self.connect(self.serial_path)
+        self.monitor = None
+        self.text, self.seen = "", 0
+
+    def connect(self, path):
+        end = time.monotonic() + 30
+        while True:
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(path)
+                return s
+            except OSError:
+                s.close()
+                if self.p.poll() is not None:
+                    fail(f"qemu ended: {self.p.stdout.read().decode()}")
+                check(time.monotonic() < end, f"no {path}")
+                time.sleep(0.1)
+
+    def read_some(self):
+        if select.select([self.serial], [], [], 1)[0]:
+            piece = self.serial.recv(65536)
+            self.text += piece.decode(errors="replace")
+            return bool(piece)
+        return True
+
+    def expect(self, pattern, limit=QEMU_LIMIT):
+        """Waits until the serial line shows the pattern behind what was expected before."""
+        end = time.monotonic() + limit
+        while True:
+            m = re.compile(pattern).search(self.text, self.seen)
+            if m:
+                self.seen = m.end()
+                return m
+            if not self.read_some() or time.monotonic() > end:
+                fail(f"no {pattern!r} within {limit} s on the serial line:\n{self.text[-6000:]}")
+
+    def type(self, text):
+        self.serial.sendall(text.encode())
+
+    def command(self, text, limit=QEMU_LIMIT):
+        """What a command at the shell's prompt prints."""
+        self.type(f"{text}; echo en''d\n")
+        start = self.seen
+        self.expect(r"\nend\r?\n", limit)
+        return self.text[start:self.seen]
+
+    def tell(self, line):
+        """A command to QEMU's monitor; returns when it is done."""
+        def prompt():
+            text = b""
+            while not text.endswith(b"(qemu) "):
+                text += self.monitor.recv(4096) or fail("qemu's monitor ended")
+        if not self.monitor:
+            self.monitor = self.connect(self.monitor_path)
+            prompt()
+        self.monitor.sendall(line.encode() + b"\n")
+        prompt()
+
+    def screenshot(self, name):
+        os.makedirs(SCREENS, exist_ok=True)
+        path = f"{DIR}/{name}.ppm"
+        self.tell(f"screendump {path}")
+        subprocess.run(["convert", path, f"{SCREENS}/{name}.png"], check=True)
+
+    def ends(self, limit=QEMU_LIMIT):
+        """Waits for its end, reading on."""
+        end = time.monotonic() + limit
+        while self.p.poll() is None and time.monotonic() < end:
+            self.read_some()
+        check(self.p.poll() is not None, f"the machine does not end:\n{self.text[-3000:]}")
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
