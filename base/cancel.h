@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 void cancel_request(void);   /* may be called from a signal handler */
+void cancel_on(int signal);  /* this one requests it from now on; the second of its kind ends the process as ever */
 bool cancel_requested(void); /* any thread */
 
 #endif

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -167,7 +165,7 @@ static int save_temporary(int fd, const void *data, size_t len, unsigned flags)
 /* To a name that must be free. Few file systems lack both calls. */
 static int move_exclusive(int dirfd, const char *from, const char *to)
 {
-	if (!syscall(SYS_renameat2, dirfd, from, dirfd, to, RENAME_NOREPLACE)) /* not every C library has it as a function */
+	if (!renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE))
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
@@ -279,6 +277,15 @@ char *file_xdg_dir(const char *variable, const char *fallback, struct err *e)
 	else
 		err_set(e, -ENOENT, "neither %s nor HOME is set: set one of them", variable);
 	return dir;
+}
+
+char *file_absolute(const char *path)
+{
+	_cleanup_free_ char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+
+	if (*path == '/')
+		return strdup(path);
+	return here ? file_path("%s/%s", here, path) : NULL;
 }
 
 char *file_path(const char *fmt, ...)

@@ -45,6 +45,9 @@ int file_mkdirs(const char *path, struct err *e);
  * where neither variable is set. */
 char *file_xdg_dir(const char *variable, const char *fallback, struct err *e);
 
+/* The path, from the root on, whether it is there or not. Allocated; NULL: no memory, or no current folder. */
+char *file_absolute(const char *path);
+
 /* asprintf() that returns the string, or NULL. */
 char *file_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -57,6 +57,13 @@ int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(p
 int cli_bad_option(const char *command, char **argv);
 
 struct option;
+/* Takes an option's code and argument. 0; or the exit status, after having said what is wrong. */
+typedef int (*cli_take)(void *context, int code, char *value);
+
+/* Parses a command's options: `take` gets all but --help ('h') and flags (getopt's `flag`). letters: as for getopt, "h" and the command's own.
+ * -1, with optind at the first operand; or the exit status. */
+int cli_options(int argc, char **argv, const char *letters, const struct option *options, const char *help, cli_take take, void *context);
+
 /* For a command whose options are flags (getopt's `flag`, and --help as 'h'). -1, with optind at the first operand; or the exit status. */
 int cli_flags(int argc, char **argv, const struct option *options, const char *help);
 

@@ -59,8 +59,9 @@ static const struct option options[] = {
 	{0},
 };
 
-static int take_option(struct commit_options *o, int code, char *value)
+static int take_option(void *context, int code, char *value)
 {
+	struct commit_options *o = context;
 	uint64_t n;
 
 	switch (code) {
@@ -93,11 +94,6 @@ static int take_option(struct commit_options *o, int code, char *value)
 	}
 }
 
-static void on_signal(int number)
-{
-	cancel_request();
-}
-
 static void print_result(const struct commit_result *r, uint64_t ms)
 {
 	char changed[TEXT_SIZE_MAX], fresh[TEXT_SIZE_MAX], scanned[TEXT_SIZE_MAX];
@@ -123,13 +119,12 @@ static void print_result(const struct commit_result *r, uint64_t ms)
 
 static int run(const char *overlay, const struct commit_options *o)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct commit_result result;
 	struct err e = ERR_INIT;
 	uint64_t start = clock_ms();
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	cancel_on(SIGINT);
+	cancel_on(SIGTERM);
 	if (commit_overlay(overlay, o, &result, &e) < 0) {
 		err_add(&e, "cannot commit %s", overlay);
 		return cli_fail(&e);
@@ -166,19 +161,11 @@ int cmd_commit(int argc, char **argv)
 {
 	pid_t pid;
 	struct commit_options o = {.level = PUBLISH_LEVEL_DEFAULT};
-	int c, r;
+	int r;
 
-	while ((c = getopt_long(argc, argv, "hk:b:l:j:", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (c == '?')
-			return cli_bad_option("commit", argv);
-		r = take_option(&o, c, optarg);
-		if (r)
-			return r;
-	}
+	r = cli_options(argc, argv, "hk:b:l:j:", options, help, take_option, &o);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 2)
 		return cli_usage("commit", "OVERLAY and STORE are needed");
 	if (!o.key)

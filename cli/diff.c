@@ -196,17 +196,11 @@ static int compare_files(const char *const links[2], const struct image_options 
 	return r < 0 ? err_add(e, "cannot list the files") : 0;
 }
 
-static void on_signal(int number)
-{
-	cancel_request();
-}
-
 int cmd_diff(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
 		{"ranges", no_argument, &show_ranges, 1}, {"files", no_argument, &show_files, 1},
 		IMAGE_LONG_OPTIONS, {0}};
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct image_option_values v;
 	struct err e = ERR_INIT;
 	const char *links[2];
@@ -221,7 +215,7 @@ int cmd_diff(int argc, char **argv)
 		return r < 0 ? cli_fail(&e) : r;
 	if (!show_files)
 		return EXIT_OK;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	cancel_on(SIGINT);
+	cancel_on(SIGTERM);
 	return compare_files(links, &v.o, &e) < 0 ? cli_fail(&e) : EXIT_OK;
 }

@@ -22,14 +22,26 @@ enum {
 	OPT_TYPE,
 };
 
-static int fetch(const char *link, const struct image_options *o, int folder, const char *entry, const char *type, struct err *e)
+struct wanted {
+	const char *entry, *type; /* or NULL */
+};
+
+static int take_option(void *context, int code, char *value)
+{
+	struct wanted *w = context;
+
+	*(code == OPT_ENTRY ? &w->entry : &w->type) = value;
+	return 0;
+}
+
+static int fetch(const char *link, const struct image_options *o, int folder, const struct wanted *wanted, struct err *e)
 {
 	struct image *image = NULL;
 	const struct boot_entry *b = NULL;
 	int r = image_open(&image, link, o, e);
 
 	if (r >= 0) {
-		b = boot_entry_find(&image->manifest, entry, type, e);
+		b = boot_entry_find(&image->manifest, wanted->entry, wanted->type, e);
 		r = b ? boot_files_write(image, link, b, folder, e) : -1;
 	}
 	image_close(image);
@@ -45,26 +57,15 @@ int cmd_fetch(int argc, char **argv)
 		IMAGE_LONG_OPTIONS,
 		{0},
 	};
-	const char *entry = NULL, *type = NULL, *link, *dir;
+	struct wanted wanted = {0};
+	const char *link, *dir;
 	struct image_option_values v;
 	struct err e = ERR_INIT;
-	int code, folder, r;
+	int folder, r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("fetch", argv);
-		if (code == OPT_ENTRY)
-			entry = optarg;
-		else if (code == OPT_TYPE)
-			type = optarg;
-		else if (image_option(&v, "fetch", code, optarg))
-			return EXIT_USAGE;
-	}
+	r = image_options_take(&v, argc, argv, "h", options, help, take_option, &wanted);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 2)
 		return cli_usage("fetch", "a link and a folder are needed");
 	link = argv[optind];
@@ -75,7 +76,7 @@ int cmd_fetch(int argc, char **argv)
 	if (!r)
 		r = fetch_confine(link, &v.o, dir, &e);
 	if (!r)
-		r = fetch(link, &v.o, folder, entry, type, &e);
+		r = fetch(link, &v.o, folder, &wanted, &e);
 	if (folder >= 0)
 		close(folder);
 	if (r < 0)

@@ -64,6 +64,12 @@ static int get(const char *url, const struct origin_options *o, const struct buf
 	return r;
 }
 
+static int take_keys(void *context, int code, char *value)
+{
+	*(const char **)context = value;
+	return 0;
+}
+
 int cmd_get(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -72,21 +78,11 @@ int cmd_get(int argc, char **argv)
 	struct image_option_values v;
 	const char *file = NULL;
 	struct err e = ERR_INIT;
-	int code, r;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("get", argv);
-		if (code == OPT_KEYS)
-			file = optarg;
-		else if (image_option(&v, "get", code, optarg))
-			return EXIT_USAGE;
-	}
+	r = image_options_take(&v, argc, argv, "h", options, help, take_keys, &file);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 1 || !file || !cli_is_url(argv[optind]))
 		return cli_usage("get", "a URL is needed, and --keys");
 	r = file_load(AT_FDCWD, file, &keys, &e);

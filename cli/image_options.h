@@ -3,6 +3,7 @@
 #ifndef CLI_IMAGE_OPTIONS_H
 #define CLI_IMAGE_OPTIONS_H
 
+#include "cli/cli.h"
 #include "disk/image_options.h"
 
 #define RECORD_LONG_OPTION {"record", required_argument, NULL, OPT_RECORD}
@@ -28,6 +29,11 @@
 
 /* Takes one option. 0; or EXIT_USAGE after having said what is wrong, also for options that nobody knows. */
 int image_option(struct image_option_values *v, const char *command, int code, const char *argument);
+
+/* Parses the command line of a command with options of its own that `own` takes: letters, and codes from OPT_COMMAND on. As cli_options(); the
+ * operands, and then image_options_find_cache(), are left to the caller. */
+int image_options_take(struct image_option_values *v, int argc, char **argv, const char *letters, const struct option *options, const char *help,
+	cli_take own, void *context);
 
 /* Parses the command line of a command whose own options are flags (getopt's `flag`): --help, IMAGE_LONG_OPTIONS and those.
  * Returns -1 with optind at the first of exactly `operands` operands (negative: the caller looks; named by `needed`

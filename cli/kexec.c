@@ -76,6 +76,19 @@ static int load(const char *kernel, const char *initrd, const char *append, stru
 	return e->code;
 }
 
+struct words {
+	const char *initrd; /* or NULL */
+	const char *append;
+};
+
+static int take_option(void *context, int code, char *value)
+{
+	struct words *w = context;
+
+	*(code == 'i' ? &w->initrd : &w->append) = value;
+	return 0;
+}
+
 int cmd_kexec(int argc, char **argv)
 {
 	static int only_load;
@@ -86,25 +99,16 @@ int cmd_kexec(int argc, char **argv)
 		{"load", no_argument, &only_load, 1},
 		{0},
 	};
-	const char *initrd = NULL, *append = "";
+	struct words words = {.append = ""};
 	struct err e = ERR_INIT;
-	int code;
+	int r;
 
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("kexec", argv);
-		if (code == 'i')
-			initrd = optarg;
-		else if (code == 'a')
-			append = optarg;
-	}
+	r = cli_options(argc, argv, "h", options, help, take_option, &words);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 1)
 		return cli_usage("kexec", "exactly one kernel is needed");
-	if (load(argv[optind], initrd, append, &e) < 0)
+	if (load(argv[optind], words.initrd, words.append, &e) < 0)
 		return cli_fail(&e);
 	if (only_load)
 		return EXIT_OK;

@@ -84,20 +84,28 @@ int cli_usage(const char *command, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-int cli_flags(int argc, char **argv, const struct option *options, const char *help)
+int cli_options(int argc, char **argv, const char *letters, const struct option *options, const char *help, cli_take take, void *context)
 {
 	const char *command = argv[0];
-	int code;
+	int code, status;
 
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, letters, options, NULL)) != -1) {
 		if (code == 'h') {
 			fputs(help, stdout);
 			return EXIT_OK;
 		}
 		if (code == '?')
 			return cli_bad_option(command, argv);
+		status = code ? take(context, code, optarg) : 0;
+		if (status)
+			return status;
 	}
 	return -1;
+}
+
+int cli_flags(int argc, char **argv, const struct option *options, const char *help)
+{
+	return cli_options(argc, argv, "h", options, help, NULL, NULL);
 }
 
 int cli_seconds(const char *command, const char *option, const char *value, unsigned *out)

@@ -138,8 +138,9 @@ static bool plain_url(const char *value)
 }
 
 /* 0 or EXIT_USAGE. */
-static int take_option(struct making *m, int code, const char *value)
+static int take_option(void *context, int code, char *value)
 {
+	struct making *m = context;
 	struct recipe *r = &m->recipe;
 	uint64_t n;
 
@@ -342,11 +343,6 @@ static int publish(struct making *m)
 	return cli_publish(o);
 }
 
-static void on_signal(int number)
-{
-	cancel_request();
-}
-
 /* 0, or negative with e set. */
 static int make(struct making *m, const char *dir, struct err *e)
 {
@@ -366,15 +362,14 @@ static int make(struct making *m, const char *dir, struct err *e)
 
 static int run(struct making *m)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	_cleanup_free_ char *copy = m->out ? strdup(m->out) : NULL;
 	const char *dir = copy ? dirname(copy) : NULL;
 	struct err e = ERR_INIT;
 	int status = EXIT_OK, r;
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	cancel_on(SIGINT);
+	cancel_on(SIGTERM);
+	cancel_on(SIGHUP);
 	r = make(m, dir, &e);
 	if (!r && m->store)
 		status = publish(m);
@@ -403,19 +398,11 @@ int cmd_make(int argc, char **argv)
 		.w = WORKSPACE_INIT,
 		.image = -1,
 	};
-	int c, r;
+	int r;
 
-	while ((c = getopt_long(argc, argv, "hs:k:n:l:", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (c == '?')
-			return cli_bad_option("make", argv);
-		r = take_option(&m, c, optarg);
-		if (r)
-			return r;
-	}
+	r = cli_options(argc, argv, "hs:k:n:l:", options, help, take_option, &m);
+	if (r >= 0)
+		return r;
 	if (optind == argc)
 		return cli_usage("make", "a KIND is needed: debian, server or desktop");
 	r = take_kind(&m, argv[optind]);

@@ -153,8 +153,9 @@ static int add_key(struct medium *m, const char *value)
 	return buf_printf(&m->keys, "%s\n", value) < 0 ? usage("more keys than a medium has, at %s", value) : 0;
 }
 
-static int take_option(struct medium *m, int code, char *value)
+static int take_option(void *context, int code, char *value)
 {
+	struct medium *m = context;
 	static const char *const formats[] = {"iso", "usb", "efi", "pxe", "grub", NULL}, *const kernels[] = {"stock", "small", NULL};
 
 	switch (code) {
@@ -228,7 +229,7 @@ static char *number(const char *name, uint64_t value)
 	return file_path("%s=%llu", name, (unsigned long long)value);
 }
 
-enum { WORDS = 12 };
+enum { KERNEL = 11, WORDS }; /* the last word comes when the tools are known to be there */
 
 static void free_words(char *(*words)[WORDS])
 {
@@ -239,7 +240,7 @@ static void free_words(char *(*words)[WORDS])
 static int make(struct medium *m, struct err *e)
 {
 	_cleanup_free_ char *script = resource_path("make-medium", e), *program = resource_path("parts/inetboot", NULL);
-	_cleanup_free_ char *out = m->out[0] == '/' ? strdup(m->out) : NULL, *entries = NULL, *keys = NULL, *kernel = NULL, *here = NULL;
+	_cleanup_free_ char *out = file_absolute(m->out), *entries = NULL, *keys = NULL, *kernel = NULL;
 	_cleanup_(free_words) char *words[WORDS] = {0};
 	struct tool t = {.package = "dash", .argv = {"sh", script, ""}};
 	int r;
@@ -248,10 +249,8 @@ static int make(struct medium *m, struct err *e)
 		return -ENOENT;
 	if (!program)
 		return err_set(e, -ENOENT, "%s", PARTS_MISSING);
-	if (!out) {
-		here = getcwd(NULL, 0);
-		out = here ? file_path("%s/%s", here, m->out) : NULL;
-	}
+	if (!out)
+		return err_set(e, -ENOMEM, "no path for %s", m->out);
 	r = workspace_open(&m->w, e);
 	if (r < 0)
 		return r;
@@ -262,7 +261,7 @@ static int make(struct medium *m, struct err *e)
 	words[0] = word("format", m->format);
 	words[1] = word("parts", dirname(program));
 	words[2] = word("work", m->w.path);
-	words[3] = word("out", out ? out : "");
+	words[3] = word("out", out);
 	words[4] = word("entries", entries);
 	words[5] = word("keys", keys);
 	words[6] = number("timeout", m->timeout);
@@ -270,24 +269,19 @@ static int make(struct medium *m, struct err *e)
 	words[8] = word("console", m->console);
 	words[9] = word("options", m->options);
 	words[10] = word("cacert", m->cacert);
-	tool_args(&t, (const char *const *)(char *[]){words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7], words[8],
-			      words[9], words[10], NULL});
+	for (size_t i = 0; i < KERNEL; i++)
+		tool_args(&t, (const char *[]){words[i], NULL});
 	r = run_step(&t, "needs", e);
 	if (r < 0)
 		return r;
 	kernel = get_kernel(m->kernel, e);
 	if (!kernel)
 		return -EIO;
-	words[11] = word("kernel", kernel);
-	tool_args(&t, (const char *[]){words[11], NULL});
+	words[KERNEL] = word("kernel", kernel);
+	tool_args(&t, (const char *[]){words[KERNEL], NULL});
 	log_info("making %s", m->out);
 	r = run_step(&t, "initrd", e);
 	return r < 0 ? r : run_step(&t, "medium", e);
-}
-
-static void on_signal(int number)
-{
-	cancel_request();
 }
 
 static int report(const struct medium *m)
@@ -306,13 +300,12 @@ static int report(const struct medium *m)
 
 static int run(struct medium *m)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct err e = ERR_INIT;
 	int r;
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	cancel_on(SIGINT);
+	cancel_on(SIGTERM);
+	cancel_on(SIGHUP);
 	r = make(m, &e);
 	workspace_close(&m->w);
 	if (r < 0)
@@ -334,19 +327,9 @@ int cmd_medium(int argc, char **argv)
 		.chosen = 1,
 		.w = WORKSPACE_INIT,
 	};
-	int code, r;
-
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("medium", argv);
-		r = take_option(&m, code, optarg);
-		if (r)
-			return r;
-	}
+	int r = cli_options(argc, argv, "h", options, help, take_option, &m);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 1)
 		return cli_usage("medium", "exactly one file or folder to write is needed");
 	if (!m.count)

@@ -252,11 +252,7 @@ static int prepare_socket(struct nbd *n, struct err *e)
 		return 0;
 	if (!n->socket)
 		return make_default_socket(n, e);
-	if (*n->socket != '/') {
-		_cleanup_free_ char *here = getcwd(NULL, 0);
-
-		n->socket = here ? file_path("%s/%s", here, n->socket) : NULL;
-	}
+	n->socket = file_absolute(n->socket);
 	return n->socket ? clear_socket(n->socket, e) : err_set(e, -ENOMEM, "no path for the socket");
 }
 

@@ -189,8 +189,9 @@ static int number_option(const char *value, uint64_t most, uint64_t *out)
 }
 
 /* 0 or EXIT_USAGE. */
-static int take_option(struct publishing *p, int code, char *value)
+static int take_option(void *context, int code, char *value)
 {
+	struct publishing *p = context;
 	struct publish_options *o = &p->o;
 	uint64_t n;
 
@@ -262,11 +263,6 @@ static void print_result(
 	printf("%s\n", r->link);
 }
 
-static void on_signal(int number)
-{
-	cancel_request();
-}
-
 /* Boots what was published, and writes a trace. */
 static int record_boot(const struct publishing *p, const char *trace, struct err *e)
 {
@@ -325,13 +321,12 @@ static int add_pack(const struct publishing *p)
 
 int cli_publish(const struct publish_options *o)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
 	struct publish_result result;
 	struct err e = ERR_INIT;
 	uint64_t start = clock_ms();
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	cancel_on(SIGINT);
+	cancel_on(SIGTERM);
 	if (publish_image(o, &result, &e) < 0) {
 		err_add(&e, "cannot publish %s", o->image);
 		return cli_fail(&e);
@@ -346,7 +341,7 @@ int cmd_publish(int argc, char **argv)
 	_cleanup_free_ struct publishing *p = calloc(1, sizeof(*p));
 	struct publish_options *o = p ? &p->o : NULL;
 	struct err e = ERR_INIT;
-	int c, r;
+	int r;
 
 	if (!p) {
 		err_set(&e, -ENOMEM, "no memory for the options");
@@ -354,17 +349,9 @@ int cmd_publish(int argc, char **argv)
 	}
 	o->level = PUBLISH_LEVEL_DEFAULT;
 	p->until = "login: ";
-	while ((c = getopt_long(argc, argv, "hn:k:l:j:", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (c == '?')
-			return cli_bad_option("publish", argv);
-		r = take_option(p, c, optarg);
-		if (r)
-			return r;
-	}
+	r = cli_options(argc, argv, "hn:k:l:j:", options, help, take_option, p);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 2)
 		return cli_usage("publish", "IMAGE and STORE are needed");
 	if (!o->name || !o->key)

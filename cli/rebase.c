@@ -75,6 +75,15 @@ static int move(const struct named *n, const char *name, uint64_t version, const
 	return r;
 }
 
+static int take_version(void *context, int code, char *value)
+{
+	uint64_t *version = context;
+
+	if (text_to_u64(value, version) < 0 || !*version)
+		return cli_usage("rebase", "--to takes a version's number, not '%s'", value);
+	return 0;
+}
+
 int cmd_rebase(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -83,21 +92,11 @@ int cmd_rebase(int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct named n;
 	uint64_t version = 0;
-	int code, r;
+	int r;
 
-	image_options_init(&v);
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("rebase", argv);
-		if (code == OPT_TO && (text_to_u64(optarg, &version) < 0 || !version))
-			return cli_usage("rebase", "--to takes a version's number, not '%s'", optarg);
-		if (code != OPT_TO && image_option(&v, "rebase", code, optarg))
-			return EXIT_USAGE;
-	}
+	r = image_options_take(&v, argc, argv, "h", options, help, take_version, &version);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 1)
 		return cli_usage("rebase", "exactly one machine's name is needed: `inetboot ps` lists them");
 	image_options_find_cache(&v);

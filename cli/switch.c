@@ -102,17 +102,19 @@ static void ready(void *context, const char *path)
 		background_ready(&s->background, NULL);
 }
 
-static int take_option(struct switching *s, int code)
+static int take_option(void *context, int code, char *value)
 {
+	struct switching *s = context;
+
 	switch (code) {
 	case OPT_NETWORK:
-		s->o.network = optarg;
-		return cli_network("switch", optarg);
+		s->o.network = value;
+		return cli_network("switch", value);
 	case OPT_ISOLATED:
 		s->o.isolated = true;
 		return 0;
 	case OPT_FORWARD:
-		return add_forward(&s->o, optarg);
+		return add_forward(&s->o, value);
 	case OPT_ON_DEMAND:
 		s->o.on_demand = true;
 		return 0;
@@ -126,18 +128,11 @@ int cmd_switch(int argc, char **argv)
 {
 	struct switching s = {.o = {.network = NETWORK_DEFAULT, .ready = ready, .context = &s}};
 	struct err e = ERR_INIT;
-	int code, r;
+	int r;
 
-	while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (code == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (code == '?')
-			return cli_bad_option("switch", argv);
-		if (take_option(&s, code))
-			return EXIT_USAGE;
-	}
+	r = cli_options(argc, argv, "h", options, help, take_option, &s);
+	if (r >= 0)
+		return r;
 	if (argc != optind)
 		return cli_usage("switch", "it takes no arguments");
 	for (size_t i = 0; s.o.isolated && i < s.o.forward_count; i++)

@@ -94,27 +94,24 @@ static int verify_link(const char *link, struct image_options *o)
 	return result.bad ? EXIT_FAILED : EXIT_OK;
 }
 
+static int take_jobs(void *context, int code, char *value)
+{
+	uint64_t *jobs = context;
+
+	if (text_to_u64(value, jobs) < 0 || !*jobs || *jobs > PIPELINE_JOBS_MAX)
+		return cli_usage("verify", "--jobs %s: it must be 1 to %d", value, PIPELINE_JOBS_MAX);
+	return 0;
+}
+
 int cmd_verify(int argc, char **argv)
 {
 	struct image_option_values v;
 	uint64_t jobs = 0;
-	int c;
+	int r;
 
-	image_options_init(&v);
-	while ((c = getopt_long(argc, argv, "hj:", options, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_OK;
-		}
-		if (c == '?')
-			return cli_bad_option("verify", argv);
-		if (c == 'j' &&
-			(text_to_u64(optarg, &jobs) < 0 || !jobs || jobs > PIPELINE_JOBS_MAX))
-			return cli_usage("verify", "--jobs %s: it must be 1 to %d", optarg,
-				PIPELINE_JOBS_MAX);
-		if (c != 'j' && image_option(&v, "verify", c, optarg))
-			return EXIT_USAGE;
-	}
+	r = image_options_take(&v, argc, argv, "hj:", options, help, take_jobs, &jobs);
+	if (r >= 0)
+		return r;
 	if (argc - optind != 1)
 		return cli_usage("verify", "one STORE or LINK is needed");
 	return is_store(argv[optind]) ? verify_folder(argv[optind], (unsigned)jobs)

@@ -143,8 +143,7 @@ static bool is_raw_file(const char *link)
 /* A name of our own for a file whose name may be any: User-Mode Linux takes ',' and ':' for separators, the loader ':' and ' '. Allocated. */
 static char *own_name(struct machine *m, const char *path, const char *name, struct err *e)
 {
-	_cleanup_free_ char *cwd = getcwd(NULL, 0);
-	_cleanup_free_ char *target = !cwd || *path == '/' ? strdup(path) : file_path("%s/%s", cwd, path);
+	_cleanup_free_ char *target = file_absolute(path);
 	char *own = file_path("%s/%s", m->dir, name);
 
 	if (target && own && !symlink(target, own))

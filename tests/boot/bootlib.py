@@ -115,22 +115,24 @@ def built_kernel():
     return f"{DIR}/linux" if os.path.exists("linux") else None
 
 
-class Machine:
-    """inetboot boot, as an ordinary user, with its console on pipes."""
+class Console:
+    """What a machine says, and waiting for it. args: what it was started by, for messages."""
 
-    def __init__(self, link, *args, kernel=None, fds=(), stderr=subprocess.STDOUT):
-        kernel = kernel or built_kernel()
-        more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
-        more += [] if "--network" in args or "--switch" in args else ["--network", "none"]
-        self.report = f"report.{len(started)}"
-        self.args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
-        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=fds)
-        started.append(self.p)
-        self.text = ""
-        self.seen = 0
+    def __init__(self, args, fd, limit):
+        self.args, self.fd, self.limit = args, fd, limit
+        self.text, self.seen = "", 0
 
-    def expect(self, pattern, limit=LIMIT):
+    def read(self, seconds):
+        """Takes what comes within that time. False at its end."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return True
+        piece = os.read(self.fd, 65536)
+        self.text += piece.decode(errors="replace")
+        return bool(piece)
+
+    def expect(self, pattern, limit=None):
         """Waits until the console shows the pattern behind what was expected before."""
+        limit = limit or self.limit
         end = time.monotonic() + limit
         while True:
             m = re.compile(pattern).search(self.text, self.seen)
@@ -139,11 +141,29 @@ class Machine:
                 return m
             if time.monotonic() > end:
                 fail(f"no {pattern!r} within {limit} s on the console of {self.args}:\n{self.text[-3000:]}")
-            if select.select([self.p.stdout], [], [], 1)[0]:
-                piece = os.read(self.p.stdout.fileno(), 65536)
-                if not piece:
-                    fail(f"ended before {pattern!r}: {self.args}:\n{self.text[-3000:]}")
-                self.text += piece.decode(errors="replace")
+            if not self.read(1):
+                fail(f"ended before {pattern!r}: {self.args}:\n{self.text[-3000:]}")
+
+    def command(self, text):
+        """Runs a command in the guest's shell; returns what it printed."""
+        self.type(f"echo begin-$((40+2)); {text}; echo end-$((40+2))\n")
+        m = self.expect(r"(?s)begin-42\r?\n(.*?)end-42\r?\n")
+        self.expect("# ")
+        return m[1]
+
+
+class Machine(Console):
+    """inetboot boot, as an ordinary user, with its console on pipes."""
+
+    def __init__(self, link, *args, kernel=None, fds=(), stderr=subprocess.STDOUT):
+        kernel = kernel or built_kernel()
+        more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
+        more += [] if "--network" in args or "--switch" in args else ["--network", "none"]
+        self.report = f"report.{len(started)}"
+        args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=fds)
+        started.append(self.p)
+        super().__init__(args, self.p.stdout.fileno(), LIMIT)
 
     def type(self, text):
         self.p.stdin.write(text.encode())
@@ -154,22 +174,12 @@ class Machine:
         self.type("root\n")
         self.expect(r"# ")
 
-    def command(self, text):
-        """Runs a command in the guest's shell; returns what it printed."""
-        self.type(f"echo begin-$((40+2)); {text}; echo end-$((40+2))\n")
-        m = self.expect(r"(?s)begin-42\r?\n(.*?)end-42\r?\n")
-        self.expect("# ")
-        return m[1]
-
     def end(self, status=0, limit=LIMIT):
         """Reads the console to its end; the exit status must be that."""
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            if select.select([self.p.stdout], [], [], 1)[0]:
-                piece = os.read(self.p.stdout.fileno(), 65536)
-                if not piece:
-                    break
-                self.text += piece.decode(errors="replace")
+            if not self.read(1):
+                break
         else:
             fail(f"does not end within {limit} s: {self.args}:\n{self.text[-3000:]}")
         self.p.wait(timeout=30)
@@ -186,10 +196,7 @@ class Machine:
 
     def pump(self, seconds):
         """Takes what the console says within that time, for those who do something else meanwhile."""
-        if select.select([self.p.stdout], [], [], seconds)[0]:
-            piece = os.read(self.p.stdout.fileno(), 65536)
-            check(piece, f"the machine ended: {self.args}:\n{self.text[-3000:]}")
-            self.text += piece.decode(errors="replace")
+        check(self.read(seconds), f"the machine ended: {self.args}:\n{self.text[-3000:]}")
 
 
 def user_processes():

@@ -1,6 +1,5 @@
 """A boot medium from power-on to the login prompt of a Debian that comes from a web server: the CD through SeaBIOS. Argument 2: which machines."""
-import os, re, shutil, subprocess, sys, threading
-from http.server import ThreadingHTTPServer, SimpleHTTPRequestHandler
+import os, shutil, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -14,34 +13,18 @@ if not os.path.exists(os.path.join(os.path.dirname(INETBOOT), "../medium/parts/i
     skip("the medium's programs are not built (make medium-parts)")
 
 
-class Handler(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    requests = []
-
-    def log_message(self, *args):
-        self.requests.append(self.path)
-
-
-def serve_store():
-    server = ThreadingHTTPServer(("0.0.0.0", 0), lambda *a: Handler(*a, directory=DIR))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
-
-
 def made_store():
     """A store with a Debian that has its kernel; kept, as making it takes minutes."""
     cache = os.environ.get("INETBOOT_TEST_STORE")
     if cache and os.path.exists(f"{cache}/debian/manifest"):
         os.symlink(cache, "store")
-        return open(f"{cache}.key.pub").read().split("\n")[1]
+        return
     run("key", "key")
     run("make", "debian", "--store", "store", "--key", "key")
-    return open("key.pub").read().split("\n")[1]
 
 
-key = made_store()
-port = serve_store()
-link = f"http://10.0.2.2:{port}/store/debian#{key}"
+made_store()
+link = serve()["debian"].replace("127.0.0.1", "10.0.2.2")  # what this host is for the machine
 
 
 def log_in(machine):

@@ -9,7 +9,7 @@ OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 SCREENS = os.environ.get("INETBOOT_SCREENSHOTS") or os.path.join(os.path.dirname(INETBOOT), "../screenshots")
 
 
-class Qemu:
+class Qemu(Console):
     """A machine, with its serial line on a socket; user networking, in which 10.0.2.2 is this host."""
 
     def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True):
@@ -20,13 +20,14 @@ class Qemu:
             variables = f"{DIR}/vars.{self.number}"
             shutil.copy(firmware[1], variables)
             more += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}", "-drive", f"if=pflash,format=raw,file={variables}"]
-        self.p = subprocess.Popen(["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
+        args = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
                                    "-serial", f"unix:{self.serial_path},server=on,wait=off", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
-                                   "-device", "virtio-rng-pci", *more, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   "-device", "virtio-rng-pci", *more, *args]
+        self.p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started.append(self.p)
         self.serial = self.connect(self.serial_path)
         self.monitor = None
-        self.text, self.seen = "", 0
+        super().__init__(args, self.serial.fileno(), QEMU_LIMIT)
 
     def connect(self, path):
         end = time.monotonic() + 30
@@ -42,33 +43,8 @@ class Qemu:
                 check(time.monotonic() < end, f"no {path}")
                 time.sleep(0.1)
 
-    def read_some(self):
-        if select.select([self.serial], [], [], 1)[0]:
-            piece = self.serial.recv(65536)
-            self.text += piece.decode(errors="replace")
-            return bool(piece)
-        return True
-
-    def expect(self, pattern, limit=QEMU_LIMIT):
-        """Waits until the serial line shows the pattern behind what was expected before."""
-        end = time.monotonic() + limit
-        while True:
-            m = re.compile(pattern).search(self.text, self.seen)
-            if m:
-                self.seen = m.end()
-                return m
-            if not self.read_some() or time.monotonic() > end:
-                fail(f"no {pattern!r} within {limit} s on the serial line:\n{self.text[-6000:]}")
-
     def type(self, text):
         self.serial.sendall(text.encode())
-
-    def command(self, text, limit=QEMU_LIMIT):
-        """What a command at the shell's prompt prints."""
-        self.type(f"{text}; echo en''d\n")
-        start = self.seen
-        self.expect(r"\nend\r?\n", limit)
-        return self.text[start:self.seen]
 
     def tell(self, line):
         """A command to QEMU's monitor; returns when it is done."""
@@ -92,7 +68,7 @@ class Qemu:
         """Waits for its end, reading on."""
         end = time.monotonic() + limit
         while self.p.poll() is None and time.monotonic() < end:
-            self.read_some()
+            self.read(1)
         check(self.p.poll() is not None, f"the machine does not end:\n{self.text[-3000:]}")
 
     def kill(self):
