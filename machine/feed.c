@@ -182,13 +182,6 @@ int feed_start(struct feed *f, const char *link, const struct image_options *o, 
 	return r;
 }
 
-bool feed_ended(const struct feed *f)
-{
-	siginfo_t ended = {0};
-
-	return f->pid > 0 && !waitid(P_PID, (id_t)f->pid, &ended, WEXITED | WNOHANG | WNOWAIT) && ended.si_pid;
-}
-
 void feed_stop(struct feed *f)
 {
 	if (f->pid > 0) {

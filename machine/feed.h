@@ -36,9 +36,6 @@ int feed_wait(int fd, uint64_t until_ms, struct err *e);
 /* A report that says so. Allocated, or NULL. */
 char *feed_error_report(const struct err *e);
 
-/* Has it ended by itself? Then the guest's disk is gone. */
-bool feed_ended(const struct feed *f);
-
 /* Unmounts and ends it. Waits. */
 void feed_stop(struct feed *f);
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -70,7 +71,8 @@ struct machine {
 	uint64_t ending_ms, asked_ms; /* when it was first asked to end, and last; 0: not */
 	bool isolated;	  /* in namespaces of its own */
 	uint64_t limit_ms; /* when the run's time is over; 0: never */
-	bool timed_out, killed, disk_gone;
+	bool timed_out, killed;
+	const char *gone; /* what a process of ours gave the guest, and ended; or NULL */
 	json_t *disk_status, *disk_until; /* at the end, and when what --until waits for was there; or NULL */
 };
 
@@ -371,18 +373,25 @@ static void read_signals(struct machine *m)
 	}
 }
 
-static void lose_disk(struct machine *m)
+/* No guest goes on without its disk, nor behind a connection for its frames that has ended: its kernel hangs. */
+static void lose(struct machine *m, const char *what)
 {
-	log_error("the process that gives the guest its disk has ended: ending the guest");
-	m->disk_gone = true;
+	if (m->gone)
+		return;
+	log_error("the process that gives the guest its %s has ended: ending the guest", what);
+	m->gone = what;
 	kill_guest(m);
 }
 
 /* Who of them has ended? Also before the first signal is waited for: one may have come before they were taken. */
 static bool guest_runs(struct machine *m)
 {
-	if (!m->disk_gone && feed_ended(&m->feed))
-		lose_disk(m);
+	if (child_ended(m->feed.pid))
+		lose(m, "disk");
+	if (child_ended(m->bridge))
+		lose(m, "network");
+	if (child_ended(m->display_link))
+		lose(m, "way to its screen");
 	m->guest_status = uml_wait(m->guest);
 	return m->guest_status == -EAGAIN;
 }
@@ -516,7 +525,7 @@ static void run_loop(struct machine *m)
 			want_end(m);
 		if (fds[6].revents && shared_feed_listen(m->o->shared) < 0) {
 			fds[6].fd = -1;
-			lose_disk(m);
+			lose(m, "disk");
 		}
 		if (fds[7].revents || fds[8].revents) {
 			fds[7].fd = fds[8].fd = -1;
@@ -539,8 +548,8 @@ static enum machine_end judge(struct machine *m, struct err *e)
 		err_set(e, -ETIMEDOUT, "the guest ran into the time limit of %u s", m->o->timeout_s);
 		return MACHINE_TIMEOUT;
 	}
-	if (m->disk_gone) {
-		err_set(e, -EIO, "the process that gave the guest its disk ended, and the guest with it");
+	if (m->gone) {
+		err_set(e, -EIO, "the process that gave the guest its %s ended, and the guest with it", m->gone);
 		return MACHINE_KILLED;
 	}
 	if (m->guest_status == 128 + SIGABRT) {

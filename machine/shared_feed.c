@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -97,7 +98,7 @@ static void serve(struct host *h)
 {
 	struct pollfd fds[MEMBERS_MAX + 2];
 
-	while (!feed_ended(&h->feed)) {
+	while (!child_ended(h->feed.pid)) {
 		fds[0] = (struct pollfd){.fd = h->listener, .events = POLLIN};
 		fds[1] = (struct pollfd){.fd = h->messages, .events = POLLIN};
 		for (size_t i = 0; i < h->count; i++)

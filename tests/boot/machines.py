@@ -29,10 +29,10 @@ class Visit(Machine):
     """At the console of a machine that runs."""
 
     def __init__(self, name):
-        self.args = as_user_args(INETBOOT, "console", name)
-        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        args = as_user_args(INETBOOT, "console", name)
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started.append(self.p)
-        self.text, self.seen = "", 0
+        Console.__init__(self, args, self.p.stdout.fileno(), LIMIT)
 
     def leave(self):
         self.p.terminate()
