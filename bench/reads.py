@@ -82,10 +82,11 @@ def without_disk(workplace, offer, samples):
     samples.add(ALONE, "cold_seq", os.path.getsize(offer.path("img")) / (time.monotonic() - begin) / 1e6)
 
 
-def measure(workplace, rounds):
+def measure(workplace, rounds, without=()):
+    """without: names of tools that are left out."""
     samples = Samples()
     offer = Offer(workplace, workplace.large, "large")
-    readers = [tool(workplace, offer) for tool in ALL]
+    readers = [tool(workplace, offer) for tool in ALL if tool.name not in without]
     for number in range(rounds):
         without_disk(workplace, offer, samples)
         for reader in readers:

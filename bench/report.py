@@ -34,7 +34,8 @@ def reads_table(part):
                ("warm_rand", "warm"), ("page_rand", "page-c."))
     rows = [[tool] + [number(m.get(c)) for c, _ in columns] + [number(m.get("cold_cpu"), "%.2f")] for tool, m in median.items()]
     ours = median.get(OURS, {})
-    rows.append(["inetboot / best peer"] + [ratio(ours.get(c), best_peer(median, c)[0]) for c, _ in columns] + [""])
+    if any(p in median for p in PEERS):
+        rows.append(["inetboot / best peer"] + [ratio(ours.get(c), best_peer(median, c)[0]) for c, _ in columns] + [""])
     text = table(["READ 1 GiB"] + [c for _, c in columns] + ["CPU s/GiB"], rows)
     for tool, note in part["notes"].items():
         text += "\n  %s: %s" % (tool, note)

@@ -14,7 +14,7 @@
 
 static const char help[] =
 	"Usage: inetboot get [OPTIONS] --keys FILE URL\n\n"
-	"Fetches a file that was signed by `signify -S -e`, or `inetboot key --sign`, checks it, and prints what was signed.\n\n"
+	"Fetches a file that was signed by `inetboot key --sign` or `signify -S -e`, checks it, and prints what was signed.\n\n"
 	"  --keys FILE          public keys, one of which must have signed it: their 56 characters, each in a line of its own\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot get --keys keys http://127.0.0.1:8080/start.sh\n";

@@ -1,4 +1,4 @@
-/* inetboot key: makes a key pair in signify's file format; gives the images of a store another key, or revokes them
+/* inetboot key: makes a key pair in signify's file format; signs a file; gives the images of a store another key, or revokes them
  * (publish/key_change.h). */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,18 +14,22 @@
 #include "cli/cli.h"
 #include "format/signature.h"
 #include "publish/key_change.h"
+#include "publish/signer.h"
 
 static const char help[] =
 	"Usage: inetboot key FILE\n"
+	"       inetboot key --sign FILE --key FILE\n"
 	"       inetboot key --rotate STORE NAME... | --all  --key FILE --new-key FILE [--base-url URL]\n"
 	"       inetboot key --revoke STORE NAME... | --all  --key FILE [--reason TEXT]\n\n"
 	"Makes a key pair for publishing: the secret key in FILE, readable by you alone, and the public key in FILE.pub.\n"
 	"Both are files as signify(1) makes them. Existing files are never overwritten. Prints the public key, which is what\n"
 	"stands behind `#` in links. Keep FILE safe: whoever has it can publish what your readers will boot.\n\n"
+	"With --sign, writes FILE.sig: FILE with a signature in it, for scripts of boot media (iscript=, see inetboot-preboot(7)).\n"
 	"With --rotate, images that are published with one key go over to another. Links handed out go on working: the old key names the\n"
 	"new one to readers, who from then on refuse what the old one signs. Publish with the new key afterwards.\n"
 	"With --revoke, readers refuse the images from then on, all versions, for ever. There is no way back but another name or key.\n"
 	"Both can be interrupted and done again.\n\n"
+	"      --sign           sign a file\n"
 	"      --rotate         go over from --key to --new-key; prints the new links\n"
 	"      --revoke         make readers refuse the images\n"
 	"      --all            all images in STORE that the key signs\n"
@@ -35,12 +39,14 @@ static const char help[] =
 	"      --reason TEXT    why, for readers: at most 255 bytes\n"
 	"  -h, --help           show this\n\n"
 	"Examples:\n  inetboot key ~/.inetboot.key\n"
+	"  inetboot key --sign start.sh --key ~/.inetboot.key\n"
 	"  inetboot key --rotate /srv/www/store debian --key ~/.inetboot.key --new-key ~/.inetboot2.key\n"
 	"  inetboot key --revoke /srv/www/store --all --key ~/.inetboot.key --reason 'the key was stolen'\n";
 
-enum { OPT_ROTATE = 0x100, OPT_REVOKE, OPT_ALL, OPT_NEW_KEY, OPT_BASE_URL, OPT_REASON };
+enum { OPT_SIGN = 0x100, OPT_ROTATE, OPT_REVOKE, OPT_ALL, OPT_NEW_KEY, OPT_BASE_URL, OPT_REASON };
 
 static const struct option options[] = {
+	{"sign", no_argument, NULL, OPT_SIGN},
 	{"rotate", no_argument, NULL, OPT_ROTATE},
 	{"revoke", no_argument, NULL, OPT_REVOKE},
 	{"all", no_argument, NULL, OPT_ALL},
@@ -54,7 +60,7 @@ static const struct option options[] = {
 
 struct request {
 	struct key_change change;
-	bool rotate, revoke, all;
+	bool sign, rotate, revoke, all;
 };
 
 /* ---- a new pair ---- */
@@ -110,6 +116,37 @@ static int new_pair(const char *file)
 	return EXIT_OK;
 }
 
+/* ---- a signed file ---- */
+
+#define SIGNED_MAX (4u << 20) /* bytes: what `inetboot get` takes */
+
+static int sign(const char *file, const char *key, const char *out, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(SIGNED_MAX - 4096), with = BUF_INIT(SIGNED_MAX);
+	struct signer s = {0};
+	int r = file_load(AT_FDCWD, file, &text, e);
+
+	if (!r)
+		r = signer_load(&s, key, e);
+	if (!r)
+		r = signature_sign(&s.secret, "signed by inetboot", text.data, text.len, &with, e);
+	signer_wipe(&s);
+	return r < 0 ? r : file_save(AT_FDCWD, out, with.data, with.len, 0, e);
+}
+
+static int sign_file(const char *file, const char *key)
+{
+	_cleanup_free_ char *out = file_path("%s.sig", file);
+	struct err e = ERR_INIT;
+
+	if (!out || sign(file, key, out, &e) < 0) {
+		err_add(&e, "cannot sign %s", file);
+		return cli_fail(&e);
+	}
+	printf("%s\n", out);
+	return EXIT_OK;
+}
+
 /* ---- another key, or none ---- */
 
 static void print_done(void *context, const char *name, uint64_t version, const char *link, bool before)
@@ -154,6 +191,9 @@ static int take_option(struct request *rq, int code, char *value, char **argv)
 	struct key_change *c = &rq->change;
 
 	switch (code) {
+	case OPT_SIGN:
+		rq->sign = true;
+		return 0;
 	case OPT_ROTATE:
 		rq->rotate = true;
 		return 0;
@@ -193,9 +233,14 @@ int cmd_key(int argc, char **argv)
 		if (r)
 			return r;
 	}
+	if (rq.sign) {
+		if (argc - optind != 1 || !rq.change.key || rq.rotate || rq.revoke || rq.all || rq.change.new_key || rq.change.reason)
+			return cli_usage("key", "--sign takes one FILE, and --key");
+		return sign_file(argv[optind], rq.change.key);
+	}
 	if (!rq.rotate && !rq.revoke) {
 		if (argc - optind != 1 || rq.all || rq.change.key || rq.change.new_key || rq.change.reason)
-			return cli_usage("key", "one FILE is needed, or --rotate or --revoke");
+			return cli_usage("key", "one FILE is needed, or --sign, --rotate or --revoke");
 		return new_pair(argv[optind]);
 	}
 	rq.change.store = argv[optind];

@@ -137,7 +137,7 @@ static int add_entry(struct medium *m, int code, char *value)
 		return usage("a title must be plain text, not '%s'", value);
 	if (check_target(code, target, &e) < 0)
 		return usage("%s", e.text);
-	if (code == OPT_ENTRY && !strchr(target, '#'))
+	if (code != OPT_SCRIPT && !strchr(target, '#'))
 		log_warning("%s has no key (#RWQ...): whoever is on the way can change what is started", target);
 	if (++m->count > ENTRIES_MAX || buf_printf(&m->entries, "%s\t%s=%s\n", value, word, target) < 0)
 		return usage("more entries than a medium has, at %s", value);

@@ -6,21 +6,27 @@ from bootlib import *
 
 QEMU_LIMIT = 600  # seconds for anything that such a guest does
 OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+OVMF_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"  # with Microsoft's keys
 SCREENS = os.environ.get("INETBOOT_SCREENSHOTS") or os.path.join(os.path.dirname(INETBOOT), "../screenshots")
 
 
 class Qemu(Console):
     """A machine, with its serial line on a socket; user networking, in which 10.0.2.2 is this host."""
 
-    def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True):
+    def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True, netdev="user,id=n", monitor=()):
         self.number = len(started)
         self.serial_path, self.monitor_path = f"{DIR}/serial.{self.number}", f"{DIR}/monitor.{self.number}"
-        more = ["-netdev", "user,id=n", "-device", f"{nic},netdev=n"] if network else ["-nic", "none"]
+        more = ["-netdev", netdev, "-device", f"{nic},netdev=n"] if network else ["-nic", "none"]
+        machine = "q35"
         if firmware:
+            if not os.path.exists(firmware[0]):
+                skip("no UEFI firmware (tools/install-deps medium-test)")
+            machine = "q35,smm=on"
+            more += ["-global", "driver=cfi.pflash01,property=secure,value=on"] if "secboot" in firmware[0] else []
             variables = f"{DIR}/vars.{self.number}"
             shutil.copy(firmware[1], variables)
             more += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}", "-drive", f"if=pflash,format=raw,file={variables}"]
-        args = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
+        args = ["qemu-system-x86_64", "-machine", machine, "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
                                    "-serial", f"unix:{self.serial_path},server=on,wait=off", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
                                    "-device", "virtio-rng-pci", *more, *args]
         self.p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -28,6 +34,8 @@ class Qemu(Console):
         self.serial = self.connect(self.serial_path)
         self.monitor = None
         super().__init__(args, self.serial.fileno(), QEMU_LIMIT)
+        for line in monitor:
+            self.tell(line)
 
     def connect(self, path):
         end = time.monotonic() + 30
@@ -63,6 +71,12 @@ class Qemu(Console):
         path = f"{DIR}/{name}.ppm"
         self.tell(f"screendump {path}")
         subprocess.run(["convert", path, f"{SCREENS}/{name}.png"], check=True)
+
+    def pump(self, seconds):
+        """Takes what it says for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            check(self.read(1), f"the machine ended:\n{self.text[-3000:]}")
 
     def ends(self, limit=QEMU_LIMIT):
         """Waits for its end, reading on."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """inetboot key: signify's files, private, never overwritten; manifests that signify accepts."""
+import re
 from storelib import *
 
 need("signify-openbsd")
@@ -25,6 +26,30 @@ shutil.copy("key", "key.sec")  # signify wants such names
 open("message", "w").write("hello\n")
 subprocess.run(["signify-openbsd", "-S", "-s", "key.sec", "-m", "message"], check=True)
 subprocess.run(["signify-openbsd", "-V", "-p", "key.pub", "-m", "message"], check=True)
+
+# A signed file: by us and by signify, read back by signify and by us.
+check(run("key", "--sign", "message", "--key", "key").strip() == "message.sig", "not said where it is")
+subprocess.run(["signify-openbsd", "-V", "-e", "-p", "key.pub", "-x", "message.sig", "-m", "out"], check=True)
+check(content("out") == b"hello\n", "signify reads another file")
+subprocess.run(["signify-openbsd", "-S", "-e", "-s", "key.sec", "-m", "message", "-x", "theirs.sig"], check=True)
+make_key("stranger")
+run("key", "--sign", "message", "--key", "stranger")
+os.rename("message.sig", "strange.sig")
+run("key", "--sign", "message", "--key", "key")
+open("tampered.sig", "wb").write(content("message.sig").replace(b"hello", b"hallo"))
+with open("keys", "w") as f:
+    f.write(f"not a key\n{public}\n")
+server = subprocess.Popen([sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=dict(os.environ, PYTHONUNBUFFERED="1"))
+at_end.append(lambda: (server.kill(), server.wait()))
+url = re.search(r"http://\S+?/", server.stdout.readline())[0]
+for name in "message.sig", "theirs.sig":
+    check(run("get", "--keys", "keys", url + name) == "hello\n", f"another file: {name}")
+for name, said in ("strange.sig", "none of those"), ("tampered.sig", "signature"), ("message", "signed message"), ("nothing", "404"):
+    out = run("get", "--keys", "keys", url + name, status=1)
+    check(said in out and "hello" not in out and "hallo" not in out, f"{name}: {out}")
+run("key", "--sign", "message", status=2)
+run("key", "--sign", "nothing", "--key", "key", status=1)
 
 make_image("a.img", 1 << 20, 1)
 publish("a.img")

@@ -1,0 +1,377 @@
+"""Boot media, from power-on to the login prompt of a Debian that comes from a web server, in QEMU machines. Further arguments name what is tried (see CASES); without
+one, a CD through SeaBIOS. All of them take an hour: `tests/boot/media.py INETBOOT all`. Screenshots are left in the build's folder `screenshots`."""
+import http.client, os, shutil, sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from qemulib import *
+
+os.chdir(DIR)
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def need(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            skip(f"{tool} is not installed (tools/install-deps test medium make medium-test)")
+
+
+def made_store():
+    """A store with a Debian that has its kernel; kept, as making it takes minutes."""
+    kept = os.environ.get("INETBOOT_TEST_STORE")
+    if kept and os.path.exists(f"{kept}/debian/manifest"):
+        os.symlink(kept, "store")
+        return
+    run("key", "key")
+    run("make", "debian", "--store", "store", "--key", "key")
+
+
+class BadServer:
+    """tests/badserver.py on the store; its address as the machines see it."""
+
+    def __init__(self):
+        self.p = subprocess.Popen([sys.executable, os.path.join(HERE, "../badserver.py"), "store"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(self.p)
+        self.port = int(self.p.stdout.readline())
+        self.url = f"http://10.0.2.2:{self.port}"
+
+    def control(self, method, orders=None, query=""):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        c.request(method, "/__control" + query, json.dumps(orders) if orders is not None else None)
+        answer = json.loads(c.getresponse().read())
+        c.close()
+        return answer
+
+    def rules(self, *rules):
+        self.control("POST", {"rules": rules, "clear": True, "forget": True})
+
+    def gone(self):
+        self.control("POST", {"gone": 3600})
+
+    def back(self):
+        self.p.stdin.write(b"back\n")
+        self.p.stdin.flush()
+
+    def requests(self, under=""):
+        return self.control("GET", query=f"?under={under}")["requests"]
+
+
+def medium(out, *args, entry=None, format="iso"):
+    if not os.path.exists(out):
+        run("medium", out, "--entry", f"Debian 'from' the web={entry or link}", "--timeout", "3", "--format", format, *args)
+    return out
+
+
+def log_in(machine):
+    machine.expect("login: ")
+    machine.type("user\n")
+    machine.expect(r"\$ ")
+    machine.type("sudo -i\n")
+    machine.expect("# ")
+
+
+def starts(machine, title="Debian 'from' the web"):
+    machine.expect("inetboot: network: .* has 10.0.2")
+    machine.expect("inetboot: starting Debian")
+    machine.expect("inetboot: root file system ext4 on /dev/loop")
+    log_in(machine)
+    out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay" in out and "boot=inetboot" in out, f"not the Internet virtual disk: {out}")
+    check("running" in out, f"units failed: {out}")
+
+
+def ends(machine, how="poweroff"):
+    """In order: nothing stays mounted, no loop device is held."""
+    machine.type(f"{how}\n")
+    if how == "reboot":
+        machine.expect("inetboot: the disk is released")
+        machine.kill()
+        return
+    machine.ends()
+    check("inetboot: the disk is released" in machine.text, f"the disk was not released in order:\n{machine.text[-2000:]}")
+    check("not released" not in machine.text and "Could not detach" not in machine.text, "the end left something mounted")
+
+
+def whole(*args, **more):
+    machine = Qemu(*args, **more)
+    starts(machine)
+    ends(machine)
+
+
+def usb_disk(path):
+    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick,bootindex=1"]
+
+
+@case
+def cd():
+    machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d")
+    machine.expect("Debian 'from' the web")
+    machine.screenshot("medium-menu")
+    machine.expect("inetboot: fetching")
+    machine.screenshot("medium-preboot")
+    starts(machine)
+    ends(machine)
+
+
+@case
+def usb():
+    """The CD's image on a USB stick."""
+    whole(*usb_disk(medium("inetboot.iso")))
+
+
+@case
+def usb_format():
+    whole(*usb_disk(medium("inetboot.usb", format="usb")), nic="e1000")
+
+
+@case
+def uefi_cd():
+    whole("-cdrom", medium("inetboot.iso"), firmware=OVMF)
+
+
+@case
+def uefi_usb():
+    whole(*usb_disk(medium("inetboot.iso")), firmware=OVMF, nic="rtl8139")
+
+
+@case
+def uefi_usb_format():
+    whole(*usb_disk(medium("inetboot.usb", format="usb")), firmware=OVMF)
+
+
+@case
+def secure_boot():
+    """With Microsoft's keys in the firmware: shim, Debian's GRUB, Debian's kernel; kexec of a signed kernel."""
+    machine = Qemu("-cdrom", medium("inetboot.iso"), firmware=OVMF_SECURE)
+    starts(machine)
+    out = machine.command("cat /sys/kernel/security/lockdown; od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-*")
+    check("1" in out.split(), f"Secure Boot is not on: {out}")
+    ends(machine)
+
+
+@case
+def pxe():
+    """QEMU's iPXE gets the script by TFTP, as its only way to be told of one, and all else by HTTP."""
+    medium("store/pxe", format="pxe")
+    os.mkdir("tftp")
+    with open("tftp/start.ipxe", "w") as f:
+        f.write(f"#!ipxe\nchain {server_url}/pxe/inetboot.ipxe\n")
+    whole("-boot", "n", netdev=f"user,id=n,tftp={DIR}/tftp,bootfile=start.ipxe")
+
+
+@case
+def grub():
+    """A GRUB of somebody else reads the menu's snippet."""
+    need("grub-mkrescue")
+    medium("theirs/boot/inetboot", format="grub") if os.makedirs("theirs/boot/grub") is None else None
+    with open("theirs/boot/grub/grub.cfg", "w") as f:
+        f.write("serial --unit=0 --speed=115200\nterminal_input serial console\nterminal_output serial console\nset timeout=3\nset default=0\n"
+                "source /boot/inetboot/inetboot.cfg\n")
+    subprocess.run(["grub-mkrescue", "-o", "theirs.iso", "theirs"], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    whole("-cdrom", "theirs.iso", nic="e1000")
+
+
+# ---- the medium's Linux alone, with kernel options as typed by hand ----
+
+
+def preboot(options, *args, **more):
+    medium("pair", format="grub")
+    return Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"console=ttyS0 {options}", *args, **more)
+
+
+def screen(machine, *texts):
+    """A screen that says what is wrong, and offers what to do."""
+    machine.expect("InetBoot: ")
+    for text in texts:
+        machine.expect(text)
+    machine.expect("r try again, o other entry, s shell, b reboot: ")
+
+
+@case
+def options():
+    """Static address, no DHCP; the original's words."""
+    machine = preboot(f"httpfuse={link} nodhcp staticip=10.0.2.15::10.0.2.2:255.255.255.0:::none:10.0.2.3 memcache lang=de vga=791 ramdisk_size=100000")
+    machine.expect("inetboot: network: .* has 10.0.2.15")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    out = machine.command("cat /proc/cmdline; echo $LANG; locale 2>/dev/null | head -n 1")
+    check("lang=de" in out and "vga=791" in out, f"not handed on: {out}")
+    ends(machine, "reboot")
+
+
+@case
+def errors():
+    server = BadServer()
+    bad = link.replace(server_url, server.url)
+    # No card, no cable, no lease.
+    machine = preboot(f"httpfuse={link}", network=False)
+    screen(machine, "no network", "no network card")
+    machine.kill()
+    machine = preboot(f"httpfuse={link}", netdev="user,id=n", monitor=["set_link n off"])
+    screen(machine, "no network", "no link: is its cable plugged in")
+    machine.tell("set_link n on")
+    machine.type("r\n")
+    machine.expect("inetboot: network: .* has 10.0.2")
+    machine.kill()
+    machine = preboot(f"httpfuse={link}", netdev="hubport,id=n,hubid=0")
+    screen(machine, "no network address", "DHCP")
+    machine.screenshot("medium-no-lease")
+    machine.kill()
+    # A name that nobody knows, nothing there, nobody there; then the person's choice of another entry.
+    machine = preboot(f"httpfuse={link.replace('10.0.2.2', 'no.such.host.invalid')}")
+    screen(machine, "no.such.host.invalid")
+    machine.type("s\n")
+    machine.expect("# ")
+    machine.type("echo shell-$((40+2)); exit\n")
+    machine.expect("shell-42")
+    machine.expect("b reboot: ")
+    machine.type("o\n")
+    machine.expect("Debian 'from' the web")
+    machine.type(link.replace("/debian#", "/nothing#") + "\n")
+    screen(machine, "404")
+    machine.type("o\n")
+    machine.expect("> ")
+    other = "RWQ" + "A" * 53
+    machine.type(link.split("#")[0] + "#" + other + "\n")
+    screen(machine, "key")
+    machine.screenshot("medium-wrong-key")
+    # A kernel that was tampered with, all of them: its blocks.
+    server.rules("/blocks/* flip")
+    machine.type("o\n")
+    machine.expect("> ")
+    machine.type(bad + "\n")
+    screen(machine, "hash|damaged|wrong")
+    server.rules()
+    machine.type("r\n")
+    machine.expect("inetboot: starting Debian")
+    machine.kill()
+
+
+@case
+def resumes():
+    """The server goes away while the kernel is fetched, and while the root is in use; it comes back, and all goes on."""
+    server = BadServer()
+    server.rules("/blocks/* drip rate=400000")
+    machine = preboot(f"httpfuse={link.replace(server_url, server.url)}")
+    machine.expect("inetboot: fetching")
+    wait_for(lambda: len(server.requests("/blocks/")) > 3, "blocks of the kernel", QEMU_LIMIT)
+    server.gone()
+    machine.pump(20)
+    server.back()
+    wait_for(lambda: connects(server), "the server")
+    server.rules()
+    machine.expect("inetboot: root file system ext4")
+    machine.expect("systemd")
+    server.gone()
+    machine.pump(20)
+    server.back()
+    log_in(machine)
+    ends(machine)
+
+
+def connects(server):
+    try:
+        server.requests("/nothing")
+        return True
+    except OSError:
+        return False
+
+
+@case
+def script():
+    """iscript=: signed by a key in its address, or by one that the medium knows; all others are refused."""
+    with open("store/start.sh", "w") as f:
+        f.write(f"show the script runs on $(uname -r)\nlink='{link}'\n")
+    run("key", "scriptkey")
+    key = content("scriptkey.pub").split("\n")[1]
+    run("key", "--sign", "store/start.sh", "--key", "scriptkey")
+    with open("store/start.sh.sig") as f:
+        text = f.read()
+    with open("store/bad.sig", "w") as f:
+        f.write(text.replace("the script", "a script"))
+    machine = preboot(f"iscript={server_url}/bad.sig#{key}")
+    screen(machine, "bad.sig", "signature")
+    machine.kill()
+    machine = preboot(f"iscript={server_url}/start.sh.sig")
+    screen(machine, "start.sh.sig", "none of those")
+    machine.kill()
+    machine = preboot(f"iscript={server_url}/start.sh.sig#{key}")
+    machine.expect("the script runs on")
+    machine.expect("inetboot: starting Debian")
+    machine.kill()
+    run("medium", "known.iso", "--script", f"Script={server_url}/start.sh.sig", "--key", key, "--catalog", f"Store={link.replace('/debian#', '#')}", "--timeout", "60")
+    machine = Qemu("-cdrom", "known.iso")
+    machine.expect("Script")
+    machine.type("\n")
+    machine.expect("the script runs on")
+    machine.expect("inetboot: starting Debian")
+    machine.kill()
+
+
+@case
+def catalogue():
+    machine = preboot(f"catalog={link.replace('/debian#', '#')}")
+    machine.expect("1  debian")
+    machine.expect("> ")
+    machine.type("1\n")
+    machine.expect("inetboot: starting Debian")
+    machine.kill()
+
+
+def stick(kind):
+    """A stick with a folder knxblock is filled by the first start; the second needs no network."""
+    subprocess.run(["truncate", "-s", "1G", "stick"], check=True)
+    if kind == "fat":
+        subprocess.run(["mkfs.fat", "-F", "32", "stick"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["mmd", "-i", "stick", "::knxblock"], check=True)
+    else:
+        os.makedirs("empty/knxblock")
+        subprocess.run(["mkfs.ext4", "-q", "-d", "empty", "stick"], check=True)
+    machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d", *usb_disk("stick"))
+    machine.expect("inetboot: blocks are kept on")
+    starts(machine)
+    ends(machine)
+    subprocess.run(["fsck.vfat" if kind == "fat" else "e2fsck", "-n", *([] if kind == "fat" else ["-f"]), "stick"], check=True, stdout=subprocess.DEVNULL)
+    machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick"), network=False)
+    machine.expect("inetboot: starting Debian")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    ends(machine)
+
+
+@case
+def stick_fat():
+    stick("fat")
+
+
+@case
+def stick_ext4():
+    stick("ext4")
+
+
+def content(path):
+    with open(path) as f:
+        return f.read()
+
+
+wanted = sys.argv[2:] or ["cd"]
+if wanted == ["all"]:
+    wanted = list(CASES)
+for name in wanted:
+    check(name in CASES, f"no case {name}: there are {', '.join(CASES)}")
+need("qemu-system-x86_64", "xorriso", "grub-mkimage", "mmdebstrap", "convert", "mkfs.fat", "mmd")
+if not os.path.exists(os.path.join(os.path.dirname(INETBOOT), "../medium/parts/inetboot")):
+    skip("the medium's programs are not built (make medium-parts)")
+made_store()
+link = serve()["debian"].replace("127.0.0.1", "10.0.2.2")  # what this host is for the machine
+server_url = link.split("/debian#")[0]
+for name in wanted:
+    before = time.monotonic()
+    CASES[name]()
+    print(f"{name}: {time.monotonic() - before:.0f} s", flush=True)
+done()
