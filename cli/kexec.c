@@ -22,6 +22,7 @@ static const char help[] =
 	"Starts a kernel in place of the one that runs: at once, without ending any program before.\n\n"
 	"  --initrd FILE        its initial RAM disk\n"
 	"  --append TEXT        its command line\n"
+	"  --module TEXT        KERNEL is started as multiboot has it (Xen), with this module: a file, and behind a blank its words; may be repeated\n"
 	"  --load               only load it; `reboot -f` does not start it then, but the program kexec with -e does\n"
 	"  --help               this text\n";
 
@@ -46,15 +47,28 @@ static int load_by_kernel(const char *kernel_path, const char *initrd_path, cons
 	return 0;
 }
 
-static int load_by_program(const char *kernel, const char *initrd, const char *append, struct err *e)
+#define MODULES_MAX 32
+
+struct words {
+	const char *initrd; /* or NULL */
+	const char *append;
+	char *modules[MODULES_MAX]; /* options of the program kexec; owned */
+	size_t module_count;
+};
+
+static int load_by_program(const char *kernel, const struct words *w, struct err *e)
 {
-	_cleanup_free_ char *line = file_path("--command-line=%s", append), *disk = file_path("--initrd=%s", initrd ? initrd : "");
-	char *argv[] = {"kexec", "--kexec-syscall", "--load", (char *)kernel, line, initrd ? disk : NULL, NULL};
-	int status, r;
+	_cleanup_free_ char *line = file_path("--command-line=%s", w->append), *disk = file_path("--initrd=%s", w->initrd ? w->initrd : "");
+	char *argv[MODULES_MAX + 7] = {"kexec", "--kexec-syscall", "--load", (char *)kernel, line};
+	int status, r, n = 5;
 	pid_t pid;
 
 	if (!line || !disk)
 		return err_set(e, -ENOMEM, "no memory for a command line");
+	for (size_t i = 0; i < w->module_count; i++)
+		argv[n++] = w->modules[i];
+	if (w->initrd)
+		argv[n] = disk;
 	r = posix_spawnp(&pid, "kexec", NULL, NULL, argv, environ);
 	if (r)
 		return err_set(e, -r, "cannot start the program kexec: %s", strerror(r));
@@ -63,30 +77,33 @@ static int load_by_program(const char *kernel, const char *initrd, const char *a
 	return status ? err_set(e, -EIO, "the program kexec failed, too") : 0;
 }
 
-static int load(const char *kernel, const char *initrd, const char *append, struct err *e)
+static int load(const char *kernel, const struct words *w, struct err *e)
 {
 	struct err why = ERR_INIT;
 
-	if (!load_by_kernel(kernel, initrd, append, &why))
+	if (w->module_count)
+		return load_by_program(kernel, w, e);
+	if (!load_by_kernel(kernel, w->initrd, w->append, &why))
 		return 0;
-	if (why.code != -EKEYREJECTED && why.code != -EPERM && !load_by_program(kernel, initrd, append, e))
+	if (why.code != -EKEYREJECTED && why.code != -EPERM && !load_by_program(kernel, w, e))
 		return 0;
 	err_add(&why, "the running kernel does not start another one");
 	*e = why;
 	return e->code;
 }
 
-struct words {
-	const char *initrd; /* or NULL */
-	const char *append;
-};
-
 static int take_option(void *context, int code, char *value)
 {
 	struct words *w = context;
 
-	*(code == 'i' ? &w->initrd : &w->append) = value;
-	return 0;
+	if (code != 'm') {
+		*(code == 'i' ? &w->initrd : &w->append) = value;
+		return 0;
+	}
+	if (w->module_count == MODULES_MAX)
+		return cli_usage("kexec", "more than %d modules, at %s", MODULES_MAX, value);
+	w->modules[w->module_count] = file_path("--module=%s", value);
+	return w->modules[w->module_count++] ? 0 : cli_usage("kexec", "no memory for %s", value);
 }
 
 int cmd_kexec(int argc, char **argv)
@@ -96,6 +113,7 @@ int cmd_kexec(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{"initrd", required_argument, NULL, 'i'},
 		{"append", required_argument, NULL, 'a'},
+		{"module", required_argument, NULL, 'm'},
 		{"load", no_argument, &only_load, 1},
 		{0},
 	};
@@ -108,7 +126,10 @@ int cmd_kexec(int argc, char **argv)
 		return r;
 	if (argc - optind != 1)
 		return cli_usage("kexec", "exactly one kernel is needed");
-	if (load(argv[optind], words.initrd, words.append, &e) < 0)
+	r = load(argv[optind], &words, &e);
+	while (words.module_count)
+		free(words.modules[--words.module_count]);
+	if (r < 0)
 		return cli_fail(&e);
 	if (only_load)
 		return EXIT_OK;

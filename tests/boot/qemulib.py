@@ -27,7 +27,7 @@ class Qemu(Console):
             shutil.copy(firmware[1], variables)
             more += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}", "-drive", f"if=pflash,format=raw,file={variables}"]
         args = ["qemu-system-x86_64", "-machine", machine, "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
-                                   "-serial", f"unix:{self.serial_path},server=on,wait=off", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
+                                   "-chardev", f"socket,id=serial,path={self.serial_path},server=on,wait=off,logfile={DIR}/serial.{self.number}.log", "-serial", "chardev:serial", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
                                    "-device", "virtio-rng-pci", *more, *args]
         self.p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started.append(self.p)
