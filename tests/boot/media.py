@@ -181,7 +181,7 @@ def grub():
 
 def preboot(options, *args, **more):
     medium("pair", format="grub")
-    return Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"console=ttyS0 {options}", *args, **more)
+    return Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"console=ttyS0 console=tty0 {options}", *args, **more)
 
 
 def screen(machine, *texts):
@@ -349,6 +349,52 @@ def stick(kind):
     machine.expect("inetboot: starting Debian")
     machine.expect("inetboot: root file system ext4")
     log_in(machine)
+    ends(machine)
+
+
+@case
+def xen():
+    """An entry of type xen: the hypervisor, and on it a Debian as dom0, with the virtual disk as its root."""
+    if not os.path.exists("store/xen/manifest"):
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        run("make", "debian", "xen.img", "--packages", "xen-hypervisor-4.17-amd64,xen-utils-4.17")
+        subprocess.run(["/sbin/debugfs", "-R", "dump /boot/xen-4.17-amd64.gz xen.gz", "xen.img"], check=True, stderr=subprocess.DEVNULL)
+        run("publish", "xen.img", "store", "--name", "xen", "--key", secret, "--title", "Debian on Xen", "--type", "xen", "--kernel", "xen.gz", "--module", "xen.img.vmlinuz",
+            "--initrd", "xen.img.initrd", "--level", "1")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/xen#')}", memory="2048")
+    machine.expect("inetboot: starting Debian on Xen")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    out = machine.command("cat /sys/hypervisor/type /proc/cmdline; xl list")
+    check("xen\r\n" in out and "Domain-0" in out and "boot=inetboot" in out, f"no dom0: {out}")
+    ends(machine)
+
+
+@case
+def dracut():
+    """An image whose initramfs is dracut's."""
+    if not os.path.exists("store/dracut/manifest"):
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        subprocess.run(["mmdebstrap", "--mode=root", "--variant=minbase", "--include=linux-image-amd64,dracut,systemd-sysv,udev,kmod,iproute2,dbus", "bookworm", "root"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        release = os.listdir("root/lib/modules")[0]
+        subprocess.run(["mount", "--bind", "/proc", "root/proc"], check=True)
+        at_end.append(lambda: subprocess.run(["umount", "-q", "root/proc"]))
+        subprocess.run(["chroot", "root", "sh", "-c", f"dracut --force --no-hostonly /boot/initrd.dracut {release} && passwd -d root"], check=True, stdout=subprocess.DEVNULL)
+        at_end.pop()()
+        os.rename("root/boot/initrd.dracut", "dracut.initrd")
+        shutil.copy(f"root/boot/vmlinuz-{release}", "dracut.vmlinuz")
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "root", "dracut.img", "1500M"], check=True)
+        run("publish", "dracut.img", "store", "--name", "dracut", "--key", secret, "--title", "Debian with dracut", "--type", "linux", "--kernel", "dracut.vmlinuz", "--initrd",
+            "dracut.initrd", "--level", "1")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/dracut#')}")
+    machine.expect("inetboot: starting Debian with dracut")
+    machine.expect("inetboot: root file system ext4")
+    machine.expect("login: ")
+    machine.type("root\n")
+    machine.expect("# ")
+    out = machine.command("findmnt -no FSTYPE /; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay" in out and "running" in out, f"not the Internet virtual disk, or units failed: {out}")
     ends(machine)
 
 
