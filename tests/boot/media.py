@@ -205,6 +205,19 @@ def options():
 
 
 @case
+def ipv6():
+    """A network without IPv4: an address by router advertisements, and a DHCP server for names alone."""
+    p = subprocess.Popen([INETBOOT, "serve", "store", "--address", "::1", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started.append(p)
+    here = re.search(r"http://\S+/debian#\S+", read_until(p, rb"/debian#\S+\n"))[0].replace("[::1]", "[fec0::2]")
+    machine = preboot(f"httpfuse={here}", netdev="user,id=n,ipv4=off,ipv6=on")
+    machine.expect("inetboot: network: .* has fec0:")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    ends(machine)
+
+
+@case
 def clock():
     machine = preboot(f"httpfuse={link}", "-rtc", "base=2001-02-03")
     machine.expect(time.strftime("it is %Y-%m-%d .* now", time.gmtime()))
