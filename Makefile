@@ -2,7 +2,7 @@
 BUILD ?= build
 DEPS := tools/install-deps
 
-.PHONY: all demo demo-desktop medium-parts check uml-kernel install clean
+.PHONY: all demo demo-desktop medium-parts check check-media uml-kernel install clean
 
 all:
 	@$(DEPS) build
@@ -21,6 +21,10 @@ demo-desktop: # two XFCE desktops in windows of this one: made, published, boote
 
 check: # all tests
 	@tools/check
+
+check-media: medium-parts # boot media from power-on, in QEMU machines: an hour and more
+	@$(DEPS) make test medium medium-test
+	@tests/boot/check-media $(BUILD)
 
 medium-parts: # the small programs of boot media: built for musl from Debian's sources, which are kept in ~/.cache/inetboot
 	@$(DEPS) build medium-parts medium

@@ -1,5 +1,5 @@
 """Boot media, from power-on to the login prompt of a Debian that comes from a web server, in QEMU machines. Further arguments name what is tried (see CASES); without
-one, a CD through SeaBIOS. All of them take an hour: `tests/boot/media.py INETBOOT all`. Screenshots are left in the build's folder `screenshots`."""
+one, a CD through SeaBIOS; `list` prints them. All of them take an hour: `make check-media`. Screenshots are left in the build's folder `screenshots`."""
 import ctypes, http.client, os, shutil, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -447,8 +447,9 @@ def content(path):
 
 
 wanted = sys.argv[2:] or ["cd"]
-if wanted == ["all"]:
-    wanted = list(CASES)
+if wanted == ["list"]:
+    print(*CASES, sep="\n")
+    done()
 for name in wanted:
     check(name in CASES, f"no case {name}: there are {', '.join(CASES)}")
 need("qemu-system-x86_64", "xorriso", "grub-mkimage", "mmdebstrap", "convert", "mkfs.fat", "mmd")
