@@ -20,7 +20,6 @@ static const char help[] =
 	"\nExample: inetboot get --keys keys http://127.0.0.1:8080/start.sh\n";
 
 #define KEYS_MAX (64u << 10) /* bytes of the file with keys */
-#define FILE_MAX (4u << 20)  /* bytes of what is fetched */
 
 enum { OPT_KEYS = OPT_COMMAND };
 
@@ -45,7 +44,7 @@ static int check(const struct buf *keys, const struct buf *body, const char **me
 
 static int get(const char *url, const struct origin_options *o, const struct buf *keys, struct err *e)
 {
-	struct origin_request rq = {.path = "", .max = FILE_MAX, .fresh = true, .timeout_ms = ORIGIN_FIRST_MS};
+	struct origin_request rq = {.path = "", .max = SIGNED_FILE_MAX, .fresh = true, .timeout_ms = ORIGIN_FIRST_MS};
 	struct origin_answer answer = {0};
 	struct origin *origin = NULL;
 	const char *message;

@@ -74,7 +74,7 @@ static int load_by_program(const char *kernel, const struct words *w, struct err
 		return err_set(e, -r, "cannot start the program kexec: %s", strerror(r));
 	if (waitpid(pid, &status, 0) < 0)
 		return err_errno(e, "cannot wait for the program kexec");
-	return status ? err_set(e, -EIO, "the program kexec failed, too") : 0;
+	return status ? err_set(e, -EIO, "the program kexec failed") : 0;
 }
 
 static int load(const char *kernel, const struct words *w, struct err *e)

@@ -118,11 +118,9 @@ static int new_pair(const char *file)
 
 /* ---- a signed file ---- */
 
-#define SIGNED_MAX (4u << 20) /* bytes: what `inetboot get` takes */
-
 static int sign(const char *file, const char *key, const char *out, struct err *e)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(SIGNED_MAX - 4096), with = BUF_INIT(SIGNED_MAX);
+	_cleanup_buf_ struct buf text = BUF_INIT(SIGNED_FILE_MAX - 4096), with = BUF_INIT(SIGNED_FILE_MAX);
 	struct signer s = {0};
 	int r = file_load(AT_FDCWD, file, &text, e);
 

@@ -20,6 +20,7 @@
 #include "base/err.h"
 
 #define KEY_NUMBER_LEN 8
+#define SIGNED_FILE_MAX (4u << 20) /* bytes of a file of people's with its signature: `inetboot key --sign`, `inetboot get` */
 #define PUBLIC_KEY_TEXT_LEN 56			    /* base64 characters */
 #define PUBLIC_KEY_TEXT_MAX (PUBLIC_KEY_TEXT_LEN + 1) /* with the NUL */
 

@@ -2,6 +2,9 @@
 talked to on their console. Conditions are waited for, with generous limits: a loaded machine boots slowly."""
 import json, os, re, select, shutil, signal, subprocess, sys, tempfile, time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from servers import BadServer, free_port
+
 INETBOOT = os.path.abspath(sys.argv[1])
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAKE_IMAGE = os.path.join(HERE, "../images/make-image")
@@ -98,9 +101,9 @@ def read_until(p, pattern, limit=30):
     return text.decode()
 
 
-def serve():
+def serve(*options):
     """Serves the store; returns links by name."""
-    p = subprocess.Popen([INETBOOT, "serve", "store", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = subprocess.Popen([INETBOOT, "serve", "store", "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     started.append(p)
     names = sorted(n for n in os.listdir("store") if os.path.exists(f"store/{n}/manifest"))
     text = read_until(p, (names[-1] + r"#\S+\n").encode())
@@ -210,6 +213,11 @@ def user_processes():
         except OSError:
             pass
     return out
+
+
+def display_sockets():
+    """X servers of this host."""
+    return set(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else set()
 
 
 def children(pid):

@@ -65,10 +65,6 @@ def start(name, *args):
     return Machine(links["desktop"], "--name", name, "--writes", "none", "--memory", "256M", "--network", "desk", "--size", "640x480", *args)
 
 
-def sockets():
-    return set(os.listdir("/tmp/.X11-unix"))
-
-
 os.environ.pop("DISPLAY", None)
 m = Machine(links["desktop"], "--gui")
 m.end(status=1)
@@ -81,7 +77,7 @@ m = Machine(links["debian"], "--gui")
 m.end(status=1)
 check("no X session in this image: install" in m.text, f"not said what is missing: {m.text[-1000:]}")
 
-before = sockets()
+before = display_sockets()
 a, b, c = start("a", "--gui", "--display", "xephyr"), start("b", "--display", "xnest"), start("c", "--gui")
 machines = {"a": a, "b": b, "c": c}
 for m in machines.values():
@@ -107,7 +103,7 @@ out = c.command("for i in 1 2 3 4 5 6 7 8 9; do exec 3<>/dev/tcp/a.inetboot/80 &
 check("I am a" in out, f"c gets no page of a: {out}")
 
 # The display is the guest's alone.
-for number in sockets() - before:
+for number in display_sockets() - before:
     p = as_user("env", "XAUTHORITY=/dev/null", "xwd", "-silent", "-root", "-display", ":" + number[1:])
     check(p.returncode != 0, f"the display :{number[1:]} is open to all")
 commands = [open(f"/proc/{p}/cmdline", "rb").read() for p in user_processes()]
@@ -122,7 +118,7 @@ for p in user_processes():
         os.kill(p, signal.SIGKILL)
 c.end()
 wait_for(lambda: not window("a") and not window("b") and not window("c"), "the windows to go")
-wait_for(lambda: sockets() == before, "the displays' sockets to go")
+wait_for(lambda: display_sockets() == before, "the displays' sockets to go")
 wait_for(lambda: not user_processes(), "all processes to go")
 
 
@@ -137,12 +133,6 @@ def rfb(at):
     return hello, kinds
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 at = ("127.0.0.1", free_port())
 d = start("d", "--vnc", str(at[1]))
 d.expect(r"password \S{8}\r?\n")
@@ -151,7 +141,7 @@ check(hello.startswith(b"RFB") and kinds == b"\2", f"not the password alone: {he
 d.expect("starting /sbin/init")
 d.p.send_signal(signal.SIGKILL)
 wait_for(lambda: not user_processes(), "all processes of a killed machine to go")
-wait_for(lambda: sockets() == before, "its display's socket to go")
+wait_for(lambda: display_sockets() == before, "its display's socket to go")
 
 
 def websocket(token):

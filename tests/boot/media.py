@@ -1,6 +1,6 @@
 """Boot media, from power-on to the login prompt of a Debian that comes from a web server, in QEMU machines. Further arguments name what is tried (see CASES); without
 one, a CD through SeaBIOS; `list` prints them. All of them take an hour: `make check-media`. Screenshots are left in the build's folder `screenshots`."""
-import ctypes, http.client, os, shutil, sys
+import ctypes, os, shutil, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -31,34 +31,11 @@ def made_store():
     run("make", "debian", "--store", "store", "--key", "key")
 
 
-class BadServer:
-    """tests/badserver.py on the store; its address as the machines see it."""
-
-    def __init__(self):
-        self.p = subprocess.Popen([sys.executable, os.path.join(HERE, "../badserver.py"), "store"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        started.append(self.p)
-        self.port = int(self.p.stdout.readline())
-        self.url = f"http://10.0.2.2:{self.port}"
-
-    def control(self, method, orders=None, query=""):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        c.request(method, "/__control" + query, json.dumps(orders) if orders is not None else None)
-        answer = json.loads(c.getresponse().read())
-        c.close()
-        return answer
-
-    def rules(self, *rules):
-        self.control("POST", {"rules": rules, "clear": True, "forget": True})
-
-    def gone(self):
-        self.control("POST", {"gone": 3600})
-
-    def back(self):
-        self.p.stdin.write(b"back\n")
-        self.p.stdin.flush()
-
-    def requests(self, under=""):
-        return self.control("GET", query=f"?under={under}")["requests"]
+def bad_server():
+    """tests/badserver.py on the store, and a link to the image there as the machines see it."""
+    server = BadServer("store")
+    started.append(server.process)
+    return server, link.replace(server_url, f"http://10.0.2.2:{server.port}")
 
 
 def medium(out, *args, entry=None, format="iso"):
@@ -168,7 +145,8 @@ def pxe():
 def grub():
     """A GRUB of somebody else reads the menu's snippet."""
     need("grub-mkrescue")
-    medium("theirs/boot/inetboot", format="grub") if os.makedirs("theirs/boot/grub") is None else None
+    os.makedirs("theirs/boot/grub")
+    medium("theirs/boot/inetboot", format="grub")
     with open("theirs/boot/grub/grub.cfg", "w") as f:
         f.write("serial --unit=0 --speed=115200\nterminal_input serial console\nterminal_output serial console\nset timeout=3\nset default=0\n"
                 "source /boot/inetboot/inetboot.cfg\n")
@@ -207,9 +185,7 @@ def options():
 @case
 def ipv6():
     """A network without IPv4: an address by router advertisements, and a DHCP server for names alone."""
-    p = subprocess.Popen([INETBOOT, "serve", "store", "--address", "::1", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    started.append(p)
-    here = re.search(r"http://\S+/debian#\S+", read_until(p, rb"/debian#\S+\n"))[0].replace("[::1]", "[fec0::2]")
+    here = serve("--address", "::1")["debian"].replace("[::1]", "[fec0::2]")
     machine = preboot(f"httpfuse={here}", netdev="user,id=n,ipv4=off,ipv6=on")
     machine.expect("inetboot: network: .* has fec0:")
     machine.expect("inetboot: root file system ext4")
@@ -227,8 +203,7 @@ def clock():
 
 @case
 def errors():
-    server = BadServer()
-    bad = link.replace(server_url, server.url)
+    server, bad = bad_server()
     # No card, no cable, no lease.
     machine = preboot(f"httpfuse={link}", network=False)
     screen(machine, "no network", "no network card")
@@ -276,31 +251,22 @@ def errors():
 @case
 def resumes():
     """The server goes away while the kernel is fetched, and while the root is in use; it comes back, and all goes on."""
-    server = BadServer()
+    server, bad = bad_server()
     server.rules("/blocks/* drip rate=400000")
-    machine = preboot(f"httpfuse={link.replace(server_url, server.url)}")
+    machine = preboot(f"httpfuse={bad}")
     machine.expect("inetboot: fetching")
-    wait_for(lambda: len(server.requests("/blocks/")) > 3, "blocks of the kernel", QEMU_LIMIT)
-    server.gone()
-    machine.pump(20)
+    wait_for(lambda: len(server.log("/blocks/")["requests"]) > 3, "blocks of the kernel", QEMU_LIMIT)
+    server.gone(3600)
+    machine.read_for(20)
     server.back()
-    wait_for(lambda: connects(server), "the server")
     server.rules()
     machine.expect("inetboot: root file system ext4")
     machine.expect("systemd")
-    server.gone()
-    machine.pump(20)
+    server.gone(3600)
+    machine.read_for(20)
     server.back()
     log_in(machine)
     ends(machine)
-
-
-def connects(server):
-    try:
-        server.requests("/nothing")
-        return True
-    except OSError:
-        return False
 
 
 @case
@@ -309,7 +275,8 @@ def script():
     with open("store/start.sh", "w") as f:
         f.write(f"show the script runs on $(uname -r)\nlink='{link}'\n")
     run("key", "scriptkey")
-    key = content("scriptkey.pub").split("\n")[1]
+    with open("scriptkey.pub") as f:
+        key = f.read().split("\n")[1]
     run("key", "--sign", "store/start.sh", "--key", "scriptkey")
     with open("store/start.sh.sig") as f:
         text = f.read()
@@ -357,7 +324,8 @@ def stick(kind):
     machine.expect("inetboot: blocks are kept on")
     starts(machine)
     ends(machine)
-    subprocess.run(["fsck.vfat" if kind == "fat" else "e2fsck", "-n", *([] if kind == "fat" else ["-f"]), "stick"], check=True, stdout=subprocess.DEVNULL)
+    look = ["fsck.vfat", "-n"] if kind == "fat" else ["e2fsck", "-n", "-f"]
+    subprocess.run([*look, "stick"], check=True, stdout=subprocess.DEVNULL)
     machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick"), network=False)
     machine.expect("inetboot: starting Debian")
     machine.expect("inetboot: root file system ext4")
@@ -430,20 +398,13 @@ def http_boot():
     check(ctypes.CDLL(None).unshare(0x40000000) == 0, "no network namespace")
     for words in "link set lo up", "tuntap add tap0 mode tap", "address add 10.0.2.2/24 dev tap0", "link set tap0 up":
         subprocess.run(["ip", *words.split()], check=True)
-    p = subprocess.Popen([INETBOOT, "serve", "store", "--address", "10.0.2.2", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    started.append(p)
-    here = re.search(r"http://\S+/debian#\S+", read_until(p, rb"/debian#\S+\n"))[0]
+    here = serve("--address", "10.0.2.2")["debian"]
     medium("store/inetboot.efi", entry=here, format="efi")
     started.append(subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=tap0", "--bind-interfaces", "--user=root",
                                      f"--dhcp-leasefile={DIR}/leases", "--dhcp-range=10.0.2.15,10.0.2.30", "--dhcp-option=3,10.0.2.2", "--dhcp-option=6,10.0.2.2",
                                      "--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-option-force=tag:http,60,HTTPClient",
                                      f"--dhcp-boot=tag:http,{here.split('/debian#')[0]}/inetboot.efi"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     whole(firmware=OVMF, netdev="tap,id=n,ifname=tap0,script=no,downscript=no")
-
-
-def content(path):
-    with open(path) as f:
-        return f.read()
 
 
 wanted = sys.argv[2:] or ["cd"]

@@ -72,7 +72,7 @@ class Qemu(Console):
         self.tell(f"screendump {path}")
         subprocess.run(["convert", path, f"{SCREENS}/{name}.png"], check=True)
 
-    def pump(self, seconds):
+    def read_for(self, seconds):
         """Takes what it says for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

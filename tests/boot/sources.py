@@ -1,6 +1,5 @@
 """What else boots: a raw file and a cloop here, both over HTTP ranges; two images from one store at once; both kernels; and a server
 that goes away in the middle of a boot and comes back."""
-import urllib.request
 from bootlib import *
 
 setup()
@@ -32,11 +31,10 @@ os.mkdir("files")
 for name in ("systemd-squashfs", "image.cloop"):
     if os.path.exists(name):
         os.link(name, f"files/{name}")
-server = subprocess.Popen([sys.executable, os.path.join(HERE, "../badserver.py"), "files"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-started.append(server)
-port = int(re.search(r"\d+", read_until(server, rb"\d+\n"))[0])
+server = BadServer("files")
+started.append(server.process)
 for name in os.listdir("files"):
-    m = Machine(f"http://127.0.0.1:{port}/{name}", "--until", "login: ")
+    m = Machine(f"{server.url}/{name}", "--until", "login: ")
     check(m.end()["login_ms"], f"{name} over HTTP: no login")
 
 # The Debian kernel, also where one of ours was built.
@@ -44,12 +42,10 @@ m = Machine(links["systemd"], "--until", "login: ", kernel=shutil.which("linux.u
 check(m.end()["login_ms"], "linux.uml: no login")
 
 # Away for ten seconds while the guest boots.
-server = subprocess.Popen([sys.executable, os.path.join(HERE, "../badserver.py"), "store"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-started.append(server)
-port = int(re.search(r"\d+", read_until(server, rb"\d+\n"))[0])
-m = Machine(re.sub(r":\d+/", f":{port}/", links["systemd"]), "--until", "login: ", "--cache", "empty")
+server = BadServer("store")
+started.append(server.process)
+m = Machine(re.sub(r":\d+/", f":{server.port}/", links["systemd"]), "--until", "login: ", "--cache", "empty")
 m.expect("inetboot: starting")
-order = urllib.request.Request(f"http://127.0.0.1:{port}/__control", json.dumps({"gone": 10}).encode(), method="POST")
-urllib.request.urlopen(order).read()
+server.gone(10)
 check(m.end()["login_ms"], "no login after the server came back")
 done()

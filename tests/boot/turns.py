@@ -1,6 +1,5 @@
 """kill -9 of every process of a desktop machine, in turn: the machine goes on or ends at once, nothing of it is left behind, and its next start finds what it
 had written to its disk. A machine with a screen in a browser has all kinds of processes that there are."""
-import socket
 from bootlib import *
 
 setup()
@@ -10,7 +9,7 @@ for program in "Xvnc", "websockify":
 own_runtime()
 publish(image("desktop-ext4"), "desktop")
 link = serve()["desktop"]
-before = set(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else set()
+before = display_sockets()
 # What a machine cannot go on without, and what it says then. A closed screen is a shutdown in order.
 ENDS = {"inetboot": (-9, ""), "inetboot-disk": (5, "its disk ended"), "inetboot-disk 1": (5, "its disk ended"), "inetboot-bridge": (5, "its network ended"), "inetboot-screen": (5, "way to its screen ended"),
         "inetboot-guest": (5, "status 137"), "linux": (5, "status 137"), "Xvnc": (0, "screen was closed"), "websockify": (0, "screen was closed")}
@@ -43,19 +42,12 @@ def processes():
 
 def nothing_left():
     wait_for(lambda: not processes(), "the end of all processes of the machine")
-    now = set(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else set()
-    check(now <= before, f"a display's socket is left: {now - before}")
+    check(display_sockets() <= before, f"a display's socket is left: {display_sockets() - before}")
     with open("/proc/mounts") as f:
         left = [line for line in f if USER in line]
     check(not left, f"mounts are left: {left}")
     p = as_user(INETBOOT, "console", "turns")  # boot itself, killed, leaves its socket there, in the machine's own folder: nobody is behind it
     check(p.returncode == 1 and b"does not run" in p.stdout, f"somebody has the machine's console: {p.stdout}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def start():

@@ -14,12 +14,6 @@ link = f"{origin.url}/image#{key}"
 HALF = len(data) // 2
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def answers(port):
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()

@@ -1,10 +1,9 @@
 """For the tests of readers beside this: badserver.py as a child, mounts, and readers in processes of their own, so that nothing that
 hangs can hang the test."""
-import ctypes, http.client, select, signal, stat, time, traceback
+import ctypes, select, signal, stat, time, traceback
 from storelib import *
+from servers import BADSERVER, SECONDS, BadServer, free_port
 
-BADSERVER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "badserver.py")
-SECONDS = 60  # the most for whatever should take a moment
 # Nothing of the user who runs the tests: no proxy, cache, or memory of versions.
 for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
     del os.environ[name]
@@ -41,53 +40,12 @@ def wait_for(condition, what, seconds=SECONDS):
         time.sleep(0.005)
 
 
-def connects(connection):
-    try:
-        connection.connect()
-    except ConnectionError:
-        return False
-    return True
+class Server(BadServer):
+    """One that ends with the test."""
 
-
-class Server:
-    """tests/badserver.py on a folder."""
-
-    def __init__(self, folder, *rules, bind="127.0.0.1", options=()):
-        args = [word for rule in rules for word in ("--rule", rule)]
-        self.process = subprocess.Popen([sys.executable, BADSERVER, folder, "--bind", bind, *options, *args],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.port = int(self.process.stdout.readline())
-        self.bind, self.url = bind, f"http://{bind}:{self.port}"
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
         at_end.append(self.stop)
-
-    def control(self, method, orders=None, query=""):
-        c = http.client.HTTPConnection(self.bind, self.port, timeout=SECONDS)
-        wait_for(lambda: connects(c), "the server, which may be away by order")
-        c.request(method, "/__control" + query, json.dumps(orders) if orders is not None else None)
-        answer = json.loads(c.getresponse().read())
-        c.close()
-        return answer
-
-    def rules(self, *rules):
-        """These instead of those before, and an empty log."""
-        self.control("POST", {"rules": rules, "clear": True, "forget": True})
-
-    def gone(self, seconds=600):
-        """For so long, or until back()."""
-        self.control("POST", {"gone": seconds})
-
-    def back(self):
-        self.process.stdin.write(b"back\n")
-        self.process.stdin.flush()
-
-    def log(self, under=""):
-        return self.control("GET", query=f"?under={under}")
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 class Child:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """inetboot serve --proxy: one download for all clients, whatever they do; nothing but what the linked stores have, nothing that is wrong;
 and what is here when the store is gone."""
-import collections, re, socket, urllib.parse
+import collections, http.client, re, socket, urllib.parse
 from mountlib import *
 
 need_fuse()

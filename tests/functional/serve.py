@@ -3,18 +3,13 @@
 refuses; its head lines; its end."""
 import http.client, random as rnd, resource, signal, socket, time, urllib.parse
 from storelib import *
+from servers import free_port
 
 need("zstd", "nginx")
 public = make_key()
 make_image("a.img", 6 << 20, 1)
 publish("a.img", "image", "--kernel", "a.img")
 publish("a.img", "other")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def connected(port, process):

@@ -2,6 +2,8 @@
 format that shares no code with the first: it knows docs/format.md, json and the zstd program."""
 import hashlib, json, os, random, shutil, struct, subprocess, sys, tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
 INETBOOT = os.path.abspath(sys.argv[1])
 MAIN = os.getpid()
 DIR = tempfile.mkdtemp(prefix="functional.", dir=os.environ.get("TMPDIR", "/tmp"))

@@ -209,12 +209,6 @@ def left(switch, name):
     return [int(n) for n in line().groups()]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def test_addresses_and_names():
     switch = Switch()
     check(stat.S_IMODE(os.stat(FOLDER).st_mode) == 0o700, "the folder is open to others")

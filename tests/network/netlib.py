@@ -134,33 +134,11 @@ class FarServer(Server):
     """tests/badserver.py over there, on all addresses; its control does not need the cable."""
 
     def __init__(self, folder, *rules, port=0, name=SERVER, bind="0.0.0.0"):
-        args = [word for rule in rules for word in ("--rule", rule)]
-        self.process = subprocess.Popen(far.args(sys.executable, BADSERVER, folder, "--bind", bind, "--port", str(port), *args),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.port = int(self.process.stdout.readline())
+        super().__init__(folder, *rules, bind=bind, options=("--port", str(port)), command=far.args)
         self.bind, self.url = "127.0.0.1" if bind == "0.0.0.0" else bind, f"http://{name}:{self.port}"
-        at_end.append(self.stop)
 
-    def control(self, method, orders=None, query=""):
-        c = http.client.HTTPConnection(self.bind, self.port, timeout=SECONDS)
-        c.sock = far.inside(self.connection)
-        c.request(method, "/__control" + query, json.dumps(orders) if orders is not None else None)
-        answer = json.loads(c.getresponse().read())
-        c.close()
-        return answer
-
-
-    def connection(self):
-        out = []
-
-        def there():
-            try:
-                out.append(socket.create_connection((self.bind, self.port), SECONDS))
-            except ConnectionError:
-                pass
-            return out
-        wait_for(there, "the server, which may be away by order")
-        return out[0]
+    def reach(self):
+        return far.inside(super().reach)
 
 
 class Reader(Child):
