@@ -37,6 +37,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
+int cmd_unzstd(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
 struct profile_options;

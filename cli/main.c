@@ -37,6 +37,7 @@ static const struct command {
 	{"pull", cmd_pull, "fetch a whole image into the cache, for use offline"},
 #ifdef INETBOOT_SMALL
 	{"kexec", cmd_kexec, "start another kernel in place of this one"},
+	{"unzstd", cmd_unzstd, "decompress a zstd stream"},
 #else
 	{"nbd", cmd_nbd, "serve an image's virtual disk by NBD, for qemu and others"},
 	{"mirrors", cmd_mirrors, "measure the servers that an image comes from"},

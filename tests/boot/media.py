@@ -52,8 +52,10 @@ def log_in(machine):
     machine.expect("# ")
 
 
-def starts(machine, picture=None):
+def starts(machine, picture=None, kept=False):
     machine.expect("inetboot: network: .* has 10.0.2")
+    if kept:
+        machine.expect("inetboot: blocks are kept on")
     machine.expect("inetboot: starting Debian")
     if picture:
         machine.screenshot(picture)
@@ -249,6 +251,86 @@ def errors():
 
 
 @case
+def stale():
+    """A version past its date, and an older one than the stick has seen."""
+    medium("pair", format="grub")
+    run("key", "stalekey")
+    with open("stalekey.pub") as f:
+        key = f.read().split("\n")[1]
+    with open("disk.img", "wb") as f:
+        f.write(os.urandom(1 << 20))
+    files = "--key", "stalekey", "--type", "linux", "--kernel", "pair/linux", "--initrd", "pair/minirt.gz"
+    run("publish", "disk.img", "stale", "--name", "expired", "--expires", "2020-01-01T00:00:00Z", *files)
+    run("publish", "disk.img", "stale", "--name", "back", *files)
+    shutil.copy("stale/back/manifest", "first")
+    run("publish", "disk.img", "stale", "--name", "back", *files)
+    server = BadServer("stale")
+    started.append(server.process)
+    there = f"http://10.0.2.2:{server.port}"
+    machine = preboot(f"httpfuse={there}/expired#{key} strict")
+    screen(machine, "expired on 2020-01-01")
+    machine.screenshot("medium-expired")
+    machine.kill()
+    make_stick("fat")
+    machine = preboot(f"httpfuse={there}/back#{key}", *usb_disk("stick"))
+    machine.expect("inetboot: starting ")
+    machine.expect("inetboot: medium's system")  # the kernel that was published is the medium's own
+    machine.kill()
+    shutil.copy("first", "stale/back/manifest")
+    machine = preboot(f"httpfuse={there}/back#{key}", *usb_disk("stick"))
+    screen(machine, "version 1, but version 2 was seen before")
+    machine.screenshot("medium-rolled-back")
+    machine.kill()
+
+
+@case
+def same_kernel():
+    """Where no other kernel may be started, and the image's is the one that runs, it is gone on with."""
+    machine = preboot(f"httpfuse={link} sysctl.kernel.kexec_load_disabled=1")
+    machine.expect("Operation not permitted")
+    machine.expect("its kernel is the one that runs here")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay" in out and "httpfuse=" in out and "running" in out, f"not the Internet virtual disk, or units failed: {out}")
+    ends(machine)
+
+
+@case
+def small():
+    """The medium with the kernel that has all built in."""
+    machine = Qemu("-cdrom", medium("small.iso", "--kernel", "small"), "-boot", "d")
+    starts(machine)
+    ends(machine)
+
+
+@case
+def zst_modules():
+    """An image whose modules are compressed as Ubuntu's are."""
+    if not os.path.exists("store/zst/manifest"):
+        if os.geteuid():
+            skip("the image's modules are compressed as root")
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        run("make", "debian", "zst.img")
+        os.mkdir("zst")
+        subprocess.run(["mount", "-o", "loop", "zst.img", "zst"], check=True)
+        at_end.append(lambda: subprocess.run(["umount", "-q", "zst"]))
+        release = os.listdir("zst/lib/modules")[0]
+        subprocess.run(["find", f"zst/lib/modules/{release}", "-name", "*.ko", "-exec", "zstd", "-q", "-1", "--rm", "{}", "+"], check=True)
+        subprocess.run(["depmod", "-b", "zst", release], check=True)
+        at_end.pop()()
+        run("publish", "zst.img", "store", "--name", "zst", "--key", secret, "--title", "Debian with zst", "--type", "linux", "--kernel", "zst.img.vmlinuz", "--initrd",
+            "zst.img.initrd", "--level", "1")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/zst#')}")
+    machine.expect("inetboot: starting Debian with zst")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    out = machine.command("lsmod; ls /lib/modules/*/kernel/fs/overlayfs")
+    check("overlay " in out and "overlay.ko.zst" in out, f"its modules are not compressed: {out}")
+    machine.kill()
+
+
+@case
 def resumes():
     """The server goes away while the kernel is fetched, and while the root is in use; it comes back, and all goes on."""
     server, bad = bad_server()
@@ -257,7 +339,7 @@ def resumes():
     machine.expect("inetboot: fetching")
     wait_for(lambda: len(server.log("/blocks/")["requests"]) > 3, "blocks of the kernel", QEMU_LIMIT)
     server.gone(3600)
-    machine.read_for(20)
+    machine.read_for(8)  # after 20 seconds a person is asked
     server.back()
     server.rules()
     machine.expect("inetboot: root file system ext4")
@@ -311,8 +393,8 @@ def catalogue():
     machine.kill()
 
 
-def stick(kind):
-    """A stick with a folder knxblock is filled by the first start; the second needs no network."""
+def make_stick(kind):
+    """With a folder knxblock."""
     subprocess.run(["truncate", "-s", "1G", "stick"], check=True)
     if kind == "fat":
         subprocess.run(["mkfs.fat", "-F", "32", "stick"], check=True, stdout=subprocess.DEVNULL)
@@ -320,9 +402,13 @@ def stick(kind):
     else:
         os.makedirs("empty/knxblock")
         subprocess.run(["mkfs.ext4", "-q", "-d", "empty", "stick"], check=True)
+
+
+def stick(kind):
+    """A stick is filled by the first start; the second needs no network."""
+    make_stick(kind)
     machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d", *usb_disk("stick"))
-    machine.expect("inetboot: blocks are kept on")
-    starts(machine)
+    starts(machine, kept=True)
     ends(machine)
     look = ["fsck.vfat", "-n"] if kind == "fat" else ["e2fsck", "-n", "-f"]
     subprocess.run([*look, "stick"], check=True, stdout=subprocess.DEVNULL)
