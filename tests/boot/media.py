@@ -298,10 +298,11 @@ def same_kernel():
 
 @case
 def small():
-    """The medium with the kernel that has all built in."""
-    machine = Qemu("-cdrom", medium("small.iso", "--kernel", "small"), "-boot", "d")
-    starts(machine)
-    ends(machine)
+    """The medium with the kernel that has all built in: five megabytes, from a CD and, by UEFI, from a stick."""
+    size = os.path.getsize(medium("small.iso", "--kernel", "small"))
+    check(size <= 5000000, f"it has {size} bytes")
+    whole("-cdrom", "small.iso", "-boot", "d")
+    whole(*usb_disk("small.iso"), firmware=OVMF, nic="rtl8139")
 
 
 @case
@@ -391,6 +392,33 @@ def catalogue():
     machine.type("1\n")
     machine.expect("inetboot: starting Debian")
     machine.kill()
+
+
+@case
+def knoppix():
+    """A disc with KNOPPIX/KNOPPIX on it, a cloop, and no initrd of its own: /cdrom, then /KNOPPIX."""
+    if not os.path.exists("store/knoppix/manifest"):
+        need("genisoimage", "create_compressed_fs")
+        if os.geteuid():
+            skip("the disc is made of a mounted image")
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        run("make", "debian", "inner.img")
+        os.makedirs("iso/KNOPPIX")
+        os.mkdir("tree")
+        subprocess.run(["mount", "-o", "loop,ro", "inner.img", "tree"], check=True)
+        at_end.append(lambda: subprocess.run(["umount", "-q", "tree"]))
+        subprocess.run(["genisoimage", "-quiet", "-R", "-l", "-D", "-o", "inner.iso", "tree"], check=True, stderr=subprocess.DEVNULL)
+        at_end.pop()()
+        subprocess.run(["create_compressed_fs", "-q", "-B", "65536", "-L", "1", "inner.iso", "iso/KNOPPIX/KNOPPIX"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["genisoimage", "-quiet", "-R", "-l", "-V", "KNOPPIX", "-o", "knoppix.iso", "iso"], check=True)
+        run("publish", "knoppix.iso", "store", "--name", "knoppix", "--key", secret, "--title", "KNOPPIX", "--type", "linux", "--kernel", "inner.img.vmlinuz", "--level", "1")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/knoppix#')}")
+    machine.expect("inetboot: starting KNOPPIX")
+    machine.expect("inetboot: root file system iso9660 on /dev/loop.*, the cloop /cdrom/KNOPPIX/KNOPPIX on /dev/loop")
+    log_in(machine)
+    out = machine.command("findmnt -no FSTYPE / /KNOPPIX /cdrom; ls /cdrom/KNOPPIX; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay" in out and "KNOPPIX\r\n" in out and "running" in out, f"not the original's tree, or units failed: {out}")
+    ends(machine)
 
 
 def make_stick(kind):
