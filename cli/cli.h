@@ -16,6 +16,7 @@ int cmd_diff(int argc, char **argv);
 int cmd_fetch(int argc, char **argv);
 int cmd_get(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_guests(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_join(int argc, char **argv);
 int cmd_kexec(int argc, char **argv);

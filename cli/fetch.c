@@ -13,7 +13,7 @@ static const char help[] =
 	"Writes the kernel of an image, its initrd and its modules into the folder DIR, for a boot loader or a virtual machine:\n"
 	"kernel, initrd, module.1 and on, and as text type, title, cmdline, and link, which leads to just this version.\n\n"
 	"  --entry NAME         title or number of the boot entry (default: the first)\n"
-	"  --type TYPE          only of this type: linux, xen, uml; or several, with commas\n"
+	"  --type TYPE          only of this type: linux, xen, uml, domu, image; or several, with commas\n"
 	"  --help               this text\n\n" IMAGE_OPTIONS_HELP
 	"\nExample: inetboot fetch --type linux 'http://127.0.0.1:8080/debian#RWQ...' /tmp/debian\n";
 

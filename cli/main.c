@@ -34,6 +34,7 @@ static const struct command {
 	{"status", cmd_status, "show what the images that are mounted here do, and how their mirrors are"},
 	{"fetch", cmd_fetch, "fetch what starts an image: its kernel and initrd"},
 	{"get", cmd_get, "fetch a signed file, and check it"},
+	{"guests", cmd_guests, "start further images as guests of a system that a boot medium started"},
 	{"pull", cmd_pull, "fetch a whole image into the cache, for use offline"},
 #ifdef INETBOOT_SMALL
 	{"kexec", cmd_kexec, "start another kernel in place of this one"},

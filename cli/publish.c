@@ -54,8 +54,8 @@ static const char help[] =
 	"used. An option given a second time\n"
 	"begins the next entry; the first entry is the default:\n"
 	"      --title TEXT     what a menu shows (default: NAME)\n"
-	"      --type TYPE      uml, linux or xen (default: uml for a kernel that is an ELF "
-	"program or for none, else linux)\n"
+	"      --type TYPE      uml, linux or xen; for guests of such systems, domu (a kernel for Xen) or image (the disk starts itself)\n"
+	"                       (default: uml for a kernel that is an ELF program or for none, else linux)\n"
 	"      --kernel FILE    kernel\n"
 	"      --initrd FILE    initial RAM disk\n"
 	"      --module FILE    a module for the boot loader (xen); may be repeated\n"
@@ -160,6 +160,16 @@ static const char **boot_field(struct publish_boot *b, int code)
 	}
 }
 
+static bool known_type(const char *type)
+{
+	static const char *const types[] = {"uml", "linux", "xen", "domu", "image"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return false;
+}
+
 static int boot_option(struct publish_options *o, int code, const char *value)
 {
 	struct publish_boot *b = o->boot_count ? &o->boot[o->boot_count - 1] : NULL;
@@ -169,9 +179,8 @@ static int boot_option(struct publish_options *o, int code, const char *value)
 			return usage("more boot entries than an image may have, at %s", value);
 		b = &o->boot[o->boot_count++];
 	}
-	if (code == OPT_TYPE && strcmp(value, "uml") && strcmp(value, "linux") &&
-		strcmp(value, "xen"))
-		return usage("--type %s: it must be uml, linux or xen", value);
+	if (code == OPT_TYPE && !known_type(value))
+		return usage("--type %s: it must be uml, linux, xen, domu or image", value);
 	if ((code == OPT_TITLE || code == OPT_CMDLINE) && strlen(value) > MANIFEST_TEXT_MAX)
 		return usage("a title or command line is too long: %.40s...", value);
 	if (code != OPT_MODULE)
