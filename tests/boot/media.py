@@ -3,8 +3,9 @@ one, a CD through SeaBIOS; `list` prints them. All of them take an hour: `make c
 import ctypes, os, shutil, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path[:0] = [HERE, os.path.join(HERE, "../../bench")]
 from qemulib import *
+from webserver import WebServer
 
 os.chdir(DIR)
 CASES = {}
@@ -185,6 +186,53 @@ def options():
 
 
 @case
+def ram():
+    """All of it in memory: the server is not needed any more."""
+    server, bad = bad_server()
+    machine = preboot(f"httpfuse={bad} ram", memory="3072")
+    machine.expect("inetboot: root file system ext4")
+    server.gone(3600)
+    log_in(machine)
+    out = machine.command("cat /usr/bin/* /usr/lib/*/*.so* 2>/dev/null | wc -c")
+    check(int(out.split()[0]) > 50000000, f"what was read: {out}")
+    ends(machine)
+
+
+@case
+def sysvinit():
+    """An image whose init is no systemd: its disk is served to the end."""
+    if not os.path.exists("store/sysvinit/manifest"):
+        if os.geteuid():
+            skip("the image is put together as root")
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        run("make", "debian", "kernel.img")
+        subprocess.run([MAKE_IMAGE, "sysvinit-ext4", f"{DIR}/small.img"], check=True, stdout=subprocess.DEVNULL)
+        for name in "kernel", "small", "whole":
+            os.mkdir(name)
+        for name in "kernel", "small":
+            subprocess.run(["mount", "-o", "loop,ro", f"{name}.img", name], check=True)
+            at_end.append(lambda name=name: subprocess.run(["umount", "-q", name]))
+        subprocess.run(["cp", "-a", "small/.", "whole"], check=True)
+        subprocess.run(["cp", "-a", "kernel/lib/modules", "whole/lib/"], check=True)
+        at_end.pop()()
+        at_end.pop()()
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "whole", "whole.img", "1200M"], check=True)
+        run("publish", "whole.img", "store", "--name", "sysvinit", "--key", secret, "--title", "Debian with sysvinit", "--type", "linux", "--kernel", "kernel.img.vmlinuz",
+            "--initrd", "kernel.img.initrd", "--level", "1")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/sysvinit#')}")
+    machine.expect("inetboot: starting Debian with sysvinit")
+    machine.expect("inetboot: root file system ext4")
+    machine.expect("login: ")
+    machine.type("root\n")
+    machine.expect("# ")
+    out = machine.command("findmnt -no FSTYPE /; cat /proc/1/comm")
+    check("overlay" in out and "init" in out and "systemd" not in out, f"another system: {out}")
+    machine.type("poweroff\n")
+    machine.ends()
+    check("I/O error" not in machine.text.split("poweroff")[-1], f"its disk was gone before the end:\n{machine.text[-2000:]}")
+
+
+@case
 def ipv6():
     """A network without IPv4: an address by router advertisements, and a DHCP server for names alone."""
     here = serve("--address", "::1")["debian"].replace("[::1]", "[fec0::2]")
@@ -263,6 +311,8 @@ def stale():
     run("publish", "disk.img", "stale", "--name", "expired", "--expires", "2020-01-01T00:00:00Z", *files)
     run("publish", "disk.img", "stale", "--name", "back", *files)
     shutil.copy("stale/back/manifest", "first")
+    with open("disk.img", "ab") as f:
+        f.truncate(2 << 20)
     run("publish", "disk.img", "stale", "--name", "back", *files)
     server = BadServer("stale")
     started.append(server.process)
@@ -416,8 +466,8 @@ def knoppix():
     machine.expect("inetboot: starting KNOPPIX")
     machine.expect("inetboot: root file system iso9660 on /dev/loop.*, the cloop /cdrom/KNOPPIX/KNOPPIX on /dev/loop")
     log_in(machine)
-    out = machine.command("findmnt -no FSTYPE / /KNOPPIX /cdrom; ls /cdrom/KNOPPIX; systemctl is-system-running --wait; systemctl --failed --no-legend")
-    check("overlay" in out and "KNOPPIX\r\n" in out and "running" in out, f"not the original's tree, or units failed: {out}")
+    out = machine.command("for at in / /KNOPPIX /cdrom; do findmnt -no FSTYPE $at; done; ls /cdrom/KNOPPIX; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay\r\niso9660\r\niso9660\r\nKNOPPIX\r\n" in out and "running" in out, f"not the original's tree, or units failed: {out}")
     ends(machine)
 
 
@@ -527,12 +577,15 @@ if wanted == ["list"]:
     done()
 for name in wanted:
     check(name in CASES, f"no case {name}: there are {', '.join(CASES)}")
-need("qemu-system-x86_64", "xorriso", "grub-mkimage", "mmdebstrap", "convert", "mkfs.fat", "mmd")
+need("nginx", "qemu-system-x86_64", "xorriso", "grub-mkimage", "mmdebstrap", "convert", "mkfs.fat", "mmd")
 if not os.path.exists(os.path.join(os.path.dirname(INETBOOT), "../medium/parts/inetboot")):
     skip("the medium's programs are not built (make medium-parts)")
 made_store()
-link = serve()["debian"].replace("127.0.0.1", "10.0.2.2")  # what this host is for the machine
-server_url = link.split("/debian#")[0]
+server = WebServer(f"{DIR}/nginx", f"{DIR}/store")
+at_end.append(server.stop)
+server_url = f"http://10.0.2.2:{server.address[1]}"  # what this host is for the machine
+with open("store/catalog.json") as f:
+    link = f"{server_url}/debian#" + next(i["key"] for i in json.load(f)["images"] if i["name"] == "debian")
 for name in wanted:
     before = time.monotonic()
     CASES[name]()
