@@ -20,25 +20,30 @@
 #include "cli/start_switch.h"
 #include "format/mirror_words.h"
 #include "machine/display.h"
+#include "machine/engine.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
 #include "network/meeting.h"
 #include "network/names.h"
 
-#define MEMORY_DEFAULT (512ULL << 20)
 #define MEMORY_LEAST (64ULL << 20)
 #define SCREEN_LEAST 64 /* pixels */
 #define SCREEN_MOST 16384
 
 static const char help[] =
 	"Usage: inetboot boot [OPTIONS] LINK\n"
-	"       inetboot boot [OPTIONS] --name NAME\n\n"
-	"Starts an image in a User-Mode Linux machine, as an ordinary process. LINK may also be a disk image or a cloop file,\n"
+	"       inetboot boot [OPTIONS] --name NAME\n"
+	"       inetboot boot [OPTIONS] --engine qemu --medium FILE\n\n"
+	"Starts an image in a machine of User-Mode Linux or QEMU, as an ordinary process. LINK may also be a disk image or a cloop file,\n"
 	"here or on a web server. Only what the guest reads is fetched. Type Ctrl-] to shut the guest down, twice to end it.\n\n"
-	"  --engine uml         what the guest runs in (User-Mode Linux is the one there is)\n"
-	"  --memory SIZE        the guest's memory (default: 512M)\n"
+	"  --engine ENGINE      what the guest runs in: uml (User-Mode Linux, the default), or qemu, which starts the image's own kernel\n"
+	"                       as a real machine does; on KVM where that works\n"
+	"  --disk               of qemu: its firmware starts what is on the disk, whatever the operating system\n"
+	"  --medium FILE        of qemu: it starts from this boot medium (`inetboot medium`), without a LINK\n"
+	"  --firmware WHICH     with these two: bios (default) or uefi\n"
+	"  --memory SIZE        the guest's memory (default: 512M; of qemu 1G)\n"
 	"  --overlay FILE       keep what the guest writes to its ext4 in this copy-on-write file (default: it is lost at the end)\n"
-	"  --kernel FILE        this UML kernel (default: that of `make uml-kernel`, else linux.uml)\n"
+	"  --kernel FILE        this kernel (default: for uml that of `make uml-kernel`, else linux.uml; for qemu the image's)\n"
 	"  --append 'WORDS'     more words for the kernel's command line; may be repeated (mirror=URL is like --mirror)\n"
 	"  --network NAME       the network that it is in, with the host and all other guests there (default: default); none: no network\n"
 	"  --switch vde:SOCKET  instead: on this vde_switch (package vde2) or uml_switch (uml-utilities), which runs already\n"
@@ -154,19 +159,19 @@ static int set_writes(struct boot *b, const char *how)
 }
 
 /* Of the link's last component. */
-static void name_by_link(struct boot *b)
+static void name_by_link(struct boot *b, const char *link)
 {
-	size_t len = strcspn(b->o.link, "#"), start;
+	size_t len = strcspn(link, "#"), start;
 
-	while (len && b->o.link[len - 1] == '/')
+	while (len && link[len - 1] == '/')
 		len--;
-	for (start = len; start && b->o.link[start - 1] != '/';)
+	for (start = len; start && link[start - 1] != '/';)
 		start--;
 	len -= start;
 	for (size_t i = 0; i < len; i++)
-		if (b->o.link[start + i] == '@')
+		if (link[start + i] == '@')
 			len = i;
-	name_clean(b->name, b->o.link + start, len);
+	name_clean(b->name, link + start, len);
 	if (!*b->name)
 		strcpy(b->name, "guest");
 }
@@ -210,6 +215,9 @@ static int set_size(struct boot *b, const char *value)
 
 enum boot_option_code {
 	OPT_ENGINE = OPT_COMMAND,
+	OPT_DISK,
+	OPT_MEDIUM,
+	OPT_FIRMWARE,
 	OPT_MEMORY,
 	OPT_OVERLAY,
 	OPT_KERNEL,
@@ -237,7 +245,17 @@ static int take_option(struct boot *b, int code, const char *value)
 {
 	switch (code) {
 	case OPT_ENGINE:
-		return strcmp(value, "uml") ? cli_usage("boot", "there is no engine %s; uml is the one there is", value) : 0;
+		b->o.engine = engine_find(value);
+		return b->o.engine ? 0 : cli_usage("boot", "there is no engine %s; there are uml and qemu", value);
+	case OPT_DISK:
+		b->o.whole_disk = true;
+		return 0;
+	case OPT_MEDIUM:
+		b->o.medium = value;
+		return 0;
+	case OPT_FIRMWARE:
+		b->o.uefi = !strcmp(value, "uefi");
+		return b->o.uefi || !strcmp(value, "bios") ? 0 : cli_usage("boot", "--firmware takes bios or uefi, not '%s'", value);
 	case OPT_MEMORY:
 		return set_memory(b, value);
 	case OPT_OVERLAY:
@@ -340,7 +358,8 @@ static int into_background(struct boot *b, struct err *e)
 static int open_named(struct boot *b, struct err *e)
 {
 	struct named_settings wanted = {.link = (char *)b->o.link, .writes = b->writes, .network = (char *)b->network,
-		.append = *b->append ? b->append : NULL, .memory = b->o.memory, .trusted = b->o.trusted};
+		.append = *b->append ? b->append : NULL, .memory = b->o.memory, .trusted = b->o.trusted,
+		.engine = b->o.engine ? (char *)b->o.engine->name : NULL};
 	struct named_boot *nb = &b->named;
 
 	if (named_boot_open(nb, b->name, &wanted, &b->o.image, e) < 0)
@@ -354,7 +373,10 @@ static int open_named(struct boot *b, struct err *e)
 	b->o.append = nb->settings.append;
 	b->o.memory = nb->settings.memory;
 	b->o.trusted = nb->settings.trusted;
-	return 0;
+	b->o.engine = nb->settings.engine ? engine_find(nb->settings.engine) : &engine_uml;
+	if (!b->o.engine)
+		return err_set(e, -ENOENT, "the machine %s is one of an engine that is not known here: %s", b->name, nb->settings.engine);
+	return b->o.engine->check(&b->o, e);
 }
 
 /* Machines that stay on a version of an image share it with one another. One that records wants to see all that is read. */
@@ -378,13 +400,12 @@ static int prepare(struct boot *b, struct err *e)
 	if (!r && b->detach)
 		r = into_background(b, e);
 	if (!b->o.memory)
-		b->o.memory = MEMORY_DEFAULT;
+		b->o.memory = b->o.engine->memory;
 	if (!r && !*b->name)
-		name_by_link(b);
+		name_by_link(b, b->o.link ? b->o.link : b->o.medium);
 	b->o.name = b->name;
 	if (!r && b->display.kind) {
 		b->display.title = b->name;
-		b->o.display = &b->display;
 		r = display_check(&b->display, e);
 	}
 	return r;
@@ -410,6 +431,9 @@ int cmd_boot(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"engine", required_argument, NULL, OPT_ENGINE},
+		{"disk", no_argument, NULL, OPT_DISK},
+		{"medium", required_argument, NULL, OPT_MEDIUM},
+		{"firmware", required_argument, NULL, OPT_FIRMWARE},
 		{"memory", required_argument, NULL, OPT_MEMORY},
 		{"overlay", required_argument, NULL, OPT_OVERLAY},
 		{"kernel", required_argument, NULL, OPT_KERNEL},
@@ -454,8 +478,17 @@ int cmd_boot(int argc, char **argv)
 		if (take_option(&b, code, optarg))
 			return EXIT_USAGE;
 	}
-	if (argc - optind > 1 || (argc == optind && !b.has_name))
+	if (argc - optind > 1 || (argc == optind && !b.has_name && !b.o.medium))
 		return cli_usage("boot", "exactly one link is needed");
+	b.o.link = argv[optind]; /* or NULL */
+	if (b.has_name && (b.o.medium || b.o.whole_disk))
+		return cli_usage("boot", "a machine with a --name starts neither from a medium nor as a whole disk: --overlay FILE keeps what that writes");
+	if (b.display.kind)
+		b.o.display = &b.display;
+	if (!b.o.engine && !b.has_name)
+		b.o.engine = &engine_uml;
+	if (b.o.engine && b.o.engine->check(&b.o, &e) < 0)
+		return cli_usage("boot", "%s", e.text);
 	if (b.has_name && b.o.overlay)
 		return cli_usage("boot", "a machine with a name keeps its writes itself: --writes instead of --overlay");
 	if (b.writes && !b.has_name)
@@ -465,7 +498,6 @@ int cmd_boot(int argc, char **argv)
 	if (mirror_words(b.append, add_mirror, &b))
 		return EXIT_USAGE;
 	image_options_find_cache(&b.image);
-	b.o.link = argv[optind]; /* or NULL */
 	b.o.image = b.image.o;
 	b.o.record = b.image.record;
 	if (b.detach) {
@@ -475,7 +507,7 @@ int cmd_boot(int argc, char **argv)
 	}
 	end = prepare(&b, &e) < 0 || share_disk(&b, &e) < 0 || join_network(&b, &e) < 0 ? MACHINE_NOT_STARTED : machine_run(&b.o, &e);
 	if (end != MACHINE_CLEAN) {
-		err_add(&e, "boot of %s", b.o.link ? b.o.link : b.name);
+		err_add(&e, "boot of %s", b.o.link ? b.o.link : b.o.medium ? b.o.medium : b.name);
 		cli_fail(&e);
 	}
 	membership_end(&b.membership);

@@ -57,6 +57,9 @@ static int compare(const struct named_settings *s, const char *name, const struc
 	if (wanted->writes && wanted->writes != s->writes)
 		return err_set(e, -EEXIST, "the machine %s was made with --writes %s: choose another --name, or remove it with `inetboot rm %s`", name,
 			writes_word(s->writes), name);
+	if (wanted->engine && strcmp(wanted->engine, s->engine ? s->engine : "uml"))
+		return err_set(e, -EEXIST, "the machine %s was made with --engine %s: choose another --name, or remove it with `inetboot rm %s`", name,
+			s->engine ? s->engine : "uml", name);
 	return 0;
 }
 
@@ -78,7 +81,7 @@ static int take_wanted(struct named_settings *s, const struct named_settings *wa
 	if (wanted->memory)
 		s->memory = wanted->memory;
 	s->trusted |= wanted->trusted;
-	if (keep_text(&s->network, wanted->network) < 0 || keep_text(&s->append, wanted->append) < 0)
+	if (keep_text(&s->network, wanted->network) < 0 || keep_text(&s->append, wanted->append) < 0 || keep_text(&s->engine, wanted->engine) < 0)
 		return err_set(e, -ENOMEM, "no memory");
 	return 0;
 }

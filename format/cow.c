@@ -2,6 +2,7 @@
 #include "format/cow.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -63,7 +64,7 @@ uint64_t cow_file_len(const struct cow_head *h)
 	return h->data + h->size;
 }
 
-static void put_binding(uint8_t *p, const struct cow_binding *b)
+void cow_binding_put(uint8_t *p, const struct cow_binding *b)
 {
 	size_t len = strlen(b->link);
 
@@ -91,7 +92,7 @@ int cow_start_encode(uint8_t out[COW_START], uint64_t size, uint32_t mtime, cons
 	store_be32(out + 24, COW_ALIGNMENT);
 	store_be32(out + 28, COW_BITMAP);
 	memcpy(out + COW_PATH, backing, strlen(backing));
-	put_binding(out + COW_HEAD_LEN, b);
+	cow_binding_put(out + COW_HEAD_LEN, b);
 	return 0;
 }
 
@@ -110,27 +111,34 @@ static int check_link(const struct cow_binding *b)
 	return good ? 0 : -EINVAL;
 }
 
+int cow_binding_get(struct cow_binding *out, const uint8_t *p, size_t len, struct err *e)
+{
+	struct cow_binding b = {0};
+	uint32_t link_len = len < COW_BINDING_HEAD ? UINT32_MAX : load_le32(p + 4);
+	bool whole = link_len <= COW_LINK_MAX && link_len <= len - COW_BINDING_HEAD &&
+		     !memcmp(p, binding_magic, sizeof(binding_magic));
+
+	if (whole) {
+		b.version = load_le64(p + 8);
+		memcpy(b.root.bytes, p + 16, HASH_LEN);
+		memcpy(b.name, p + 48, LINK_NAME_MAX);
+		memcpy(b.link, p + COW_BINDING_HEAD, link_len);
+	}
+	if (!whole || strlen(b.link) != link_len || !b.version || b.version > INT64_MAX ||
+		hash_is_hole(&b.root) || !link_name_valid(b.name) || check_link(&b) < 0)
+		return err_set(e, -EINVAL,
+			"the note of the image to which a copy-on-write file belongs is damaged");
+	*out = b;
+	return 0;
+}
+
 int cow_binding_parse(struct cow_binding *out, const struct cow_head *h, const void *data,
 	size_t len, struct err *e)
 {
 	const uint8_t *p = (const uint8_t *)data + COW_HEAD_LEN;
-	struct cow_binding b = {0};
-	uint32_t link_len;
 
 	if (len < COW_START || h->bitmap < COW_START ||
 		memcmp(p, binding_magic, sizeof(binding_magic)) != 0)
 		return 0;
-	link_len = load_le32(p + 4);
-	b.version = load_le64(p + 8);
-	memcpy(b.root.bytes, p + 16, HASH_LEN);
-	memcpy(b.name, p + 48, LINK_NAME_MAX);
-	if (link_len <= COW_LINK_MAX)
-		memcpy(b.link, p + COW_BINDING_HEAD, link_len);
-	if (link_len > COW_LINK_MAX || strlen(b.link) != link_len || !b.version ||
-		b.version > INT64_MAX || hash_is_hole(&b.root) || !link_name_valid(b.name) ||
-		check_link(&b) < 0)
-		return err_set(e, -EINVAL,
-			"the note of the image to which a copy-on-write file belongs is damaged");
-	*out = b;
-	return 1;
+	return cow_binding_get(out, p, COW_START - COW_HEAD_LEN, e) < 0 ? -EINVAL : 1;
 }

@@ -55,6 +55,10 @@ uint64_t cow_file_len(const struct cow_head *h);
  * backing: the disk's path. -EINVAL where that or the size is too long. */
 int cow_start_encode(uint8_t out[COW_START], uint64_t size, uint32_t mtime, const char *backing, const struct cow_binding *b, struct err *e);
 
+/* The record of a binding alone, COW_BINDING_HEAD bytes and its link: writes it into zeros; reads it from len bytes, -EINVAL where it is no good one. */
+void cow_binding_put(uint8_t *p, const struct cow_binding *b);
+int cow_binding_get(struct cow_binding *out, const uint8_t *p, size_t len, struct err *e);
+
 /* Reads the binding behind the header, from the file's first COW_START bytes. 1: there is one; 0: there is none; -EINVAL. */
 int cow_binding_parse(struct cow_binding *out, const struct cow_head *h, const void *data, size_t len, struct err *e);
 

@@ -43,3 +43,21 @@ int cmdline_filter(const char *text, struct buf *kept, struct buf *refused)
 	}
 	return r;
 }
+
+int cmdline_without_root(const char *text, struct buf *kept)
+{
+	static const char *const without[] = {"root=", "boot=", "console="};
+	_cleanup_free_ char *copy = strdup(text);
+	char *next = copy;
+	int r = copy ? 0 : -ENOMEM;
+
+	for (char *word; !r && (word = strsep(&next, " \t\n\r"));) {
+		bool left_out = !*word;
+
+		for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+			left_out |= text_starts(word, without[i]);
+		if (!left_out)
+			r = buf_printf(kept, " %s", word);
+	}
+	return r;
+}

@@ -8,4 +8,7 @@
 /* Appends the words of `text` that are safe, separated by spaces, to kept, and the others to refused. */
 int cmdline_filter(const char *text, struct buf *kept, struct buf *refused);
 
+/* For a kernel that cannot reach into the host: appends to kept all words, each behind a space, but those that say where root and console are. */
+int cmdline_without_root(const char *text, struct buf *kept);
+
 #endif

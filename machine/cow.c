@@ -59,8 +59,7 @@ static int make(const char *overlay, const char *disk, const struct stat *disk_s
 	return r;
 }
 
-/* Does another machine have it? User-Mode Linux locks it. */
-static int check_unused(int fd, const char *overlay, struct err *e)
+int cow_check_unused(int fd, const char *overlay, struct err *e)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
@@ -72,16 +71,32 @@ static int check_unused(int fd, const char *overlay, struct err *e)
 		overlay);
 }
 
+int cow_refuse_disk(const char *overlay, uint64_t size, struct err *e)
+{
+	return err_set(e, -ESTALE,
+		"%s holds what was written over another image, or another version of this one (a "
+		"disk of %" PRIu64 " bytes): boot the version that it belongs to (LINK@N), or name "
+				   "another file with --overlay",
+		overlay, size);
+}
+
+int cow_refuse_version(const char *overlay, const struct cow_binding *bound,
+	const struct cow_binding *image, struct err *e)
+{
+	return err_set(e, -ESTALE,
+		"%s holds what was written over %s version %" PRIu64
+		", and this is %s version %" PRIu64 ": boot %s%s%s, or name another file "
+		"with --overlay",
+		overlay, bound->name, bound->version, image->name, image->version,
+		*bound->link ? "'" : "that version (LINK@N)", bound->link, *bound->link ? "'" : "");
+}
+
 static int check_size_and_time(
 	const char *overlay, const struct cow_head *head, const struct stat *disk, struct err *e)
 {
 	if (head->size == (uint64_t)disk->st_size && head->mtime == (uint32_t)disk->st_mtime)
 		return 0;
-	return err_set(e, -ESTALE,
-		"%s holds what was written over another image, or another version of this one (a "
-		"disk of %" PRIu64 " bytes): boot the version that it belongs to (LINK@N), or name "
-				   "another file with --overlay",
-		overlay, head->size);
+	return cow_refuse_disk(overlay, head->size, e);
 }
 
 /* The same disk may have been published again, at another time: User-Mode Linux, which knows nothing of images, is told. */
@@ -107,12 +122,7 @@ static int check_binding(const char *overlay, const struct cow_head *head,
 {
 	if (hash_equal(&bound->root, &image->root) && head->size == (uint64_t)disk->st_size)
 		return adopt(overlay, head, disk, e);
-	return err_set(e, -ESTALE,
-		"%s holds what was written over %s version %" PRIu64
-		", and this is %s version %" PRIu64 ": boot %s%s%s, or name another file "
-		"with --overlay",
-		overlay, bound->name, bound->version, image->name, image->version,
-		*bound->link ? "'" : "that version (LINK@N)", bound->link, *bound->link ? "'" : "");
+	return cow_refuse_version(overlay, bound, image, e);
 }
 
 static int check(int fd, const char *overlay, const struct stat *st, const struct stat *disk,
@@ -162,7 +172,7 @@ int cow_prepare(
 	if (!st.st_size)
 		return err_set(e, -EINVAL,
 			"the overlay %s is an empty file: remove it, and it will be made", overlay);
-	r = check_unused(fd, overlay, e);
+	r = cow_check_unused(fd, overlay, e);
 	return r < 0 ? r : check(fd, overlay, &st, &disk_st, image, e);
 }
 

@@ -14,6 +14,12 @@
  * runs; -EINVAL: no such file at all. */
 int cow_prepare(const char *overlay, const char *disk, const struct cow_binding *image, struct err *e);
 
+/* For overlays of other engines, too. -EBUSY: another machine has locked this file, as User-Mode Linux and QEMU do. -ESTALE, always: it belongs to a disk of another size or
+ * time; to another image. */
+int cow_check_unused(int fd, const char *overlay, struct err *e);
+int cow_refuse_disk(const char *overlay, uint64_t size, struct err *e);
+int cow_refuse_version(const char *overlay, const struct cow_binding *bound, const struct cow_binding *image, struct err *e);
+
 /* Brings what the guest wrote onto the disk, once it has ended: see docs/internals.md for what happens before. */
 int cow_sync(const char *overlay, struct err *e);
 

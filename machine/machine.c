@@ -2,7 +2,7 @@
  *
  *	this process	owns the terminal, the console's master side and the folder; moves bytes, watches, keeps time
  *	the feed	image → FUSE file (feed.h)
- *	the guest	UML, below a keeper process (uml.h)
+ *	the guest	by its engine (engine.h), below a keeper process (keeper.h)
  *	the bridge	holds the guest's connection to its network, whatever becomes of the switch (bridge.h)
  *	the screen	an X server, and the guest's way to it, where its desktop is shown (display.h, display_link.h)
  *
@@ -34,32 +34,31 @@
 #include "disk/foreign.h"
 #include "disk/link_at.h"
 #include "disk/raw.h"
+#include "machine/boot_fetch.h"
 #include "machine/bridge.h"
-#include "machine/cmdline.h"
 #include "machine/console.h"
 #include "machine/control.h"
 #include "machine/cow.h"
 #include "machine/display.h"
 #include "machine/display_link.h"
+#include "machine/engine.h"
 #include "machine/feed.h"
-#include "machine/initramfs.h"
-#include "machine/mconsole.h"
+#include "machine/keeper.h"
 #include "machine/namespaces.h"
 #include "machine/shared_feed.h"
-#include "machine/uml.h"
 #include "machine/watch.h"
 #include "network/meeting.h"
 
 #define GRACE_MS 60000	    /* for an orderly shutdown */
-#define MCONSOLE_MS 3000    /* for the answer to one command */
 #define LAST_PIECES 256	    /* of the console, after the guest's end; a terminal holds less */
 #define LAST_MS 3000	    /* for a reader to take them */
-#define CTRL_ALT_DEL_MS 5000 /* until it is sent again: early in a boot nobody listens to it */
+#define ASK_AGAIN_MS 5000    /* early in a boot nobody listens */
 
 struct machine {
 	const struct machine_options *o;
 	char *dir;	/* of this run: the mount, the initramfs, the control socket */
 	struct feed feed;
+	struct guest g;
 	struct console console;
 	struct control control;
 	struct display display;
@@ -110,8 +109,8 @@ static int make_dir(struct machine *m, struct err *e)
 static void remove_dir(struct machine *m)
 {
 	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "bridge", "display", DISPLAY_FILES, "guest/mconsole",
-		"guest/pid"};
-	static const char *const dirs[] = {"guest", "disk", "link", DISPLAY_WEB_DIR, "."};
+		"guest/pid", "variables", BOOT_FILES};
+	static const char *const dirs[] = {"guest", "boot", "disk", "link", DISPLAY_WEB_DIR, "."};
 
 	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
 		_cleanup_free_ char *path = file_path("%s/%s", m->dir, files[i]);
@@ -142,21 +141,8 @@ static bool is_raw_file(const char *link)
 	return raw;
 }
 
-/* A name of our own for a file whose name may be any: User-Mode Linux takes ',' and ':' for separators, the loader ':' and ' '. Allocated. */
-static char *own_name(struct machine *m, const char *path, const char *name, struct err *e)
-{
-	_cleanup_free_ char *target = file_absolute(path);
-	char *own = file_path("%s/%s", m->dir, name);
-
-	if (target && own && !symlink(target, own))
-		return own;
-	err_errno(e, "cannot pass %s on", path);
-	free(own);
-	return NULL;
-}
-
 /* What it says becomes ours, as if the feed was. */
-static int take_shared(struct machine *m, char **path, struct err *e)
+static int take_shared(struct machine *m, struct err *e)
 {
 	struct shared_feed *f = m->o->shared;
 
@@ -166,63 +152,30 @@ static int take_shared(struct machine *m, char **path, struct err *e)
 	m->feed.status = file_path("/proc/self/fd/%d", f->status);
 	if (!m->feed.disk || !m->feed.status)
 		return err_set(e, -ENOMEM, "no memory");
-	*path = m->feed.file && !m->o->overlay ? own_name(m, m->feed.file, "raw", e) : strdup(UML_DISK_PATH);
-	return *path ? 0 : -EIO;
+	m->g.disk_fd = f->disk;
+	m->g.disk_here = strdup(m->feed.disk);
+	m->g.disk = m->feed.file && !m->o->overlay ? guest_own_name(&m->g, m->feed.file, "raw", e) : strdup(GUEST_DISK_PATH);
+	return m->g.disk && m->g.disk_here ? 0 : -EIO;
 }
 
-/* Where children's go. */
-static int messages_of(const struct machine *m)
-{
-	return m->o->background ? m->console.log : -1;
-}
-
-static int start_disk(struct machine *m, char **path, struct err *e)
+static int start_disk(struct machine *m, struct err *e)
 {
 	_cleanup_free_ char *mount_point = file_path("%s/disk", m->dir);
-	int r;
+	struct guest *g = &m->g;
+	const char *file = is_raw_file(m->o->link) ? m->o->link : NULL;
+	int r = 0;
 
 	if (m->o->shared)
-		return take_shared(m, path, e);
-	if (is_raw_file(m->o->link)) {
-		*path = own_name(m, m->o->link, "raw", e);
-		return *path ? 0 : -EIO;
-	}
-	r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, messages_of(m), m->limit_ms, e) : -ENOMEM;
-	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
-	if (!r && m->feed.file && !m->o->overlay && !m->o->record) { /* an overlay remembers the path that it was made with */
-		*path = own_name(m, m->feed.file, "raw", e);
-		r = *path ? 0 : -EIO;
-	} else if (!r) {
-		*path = strdup(m->feed.disk);
-	}
-	return r;
-}
-
-/* From here on the kernel's preload object has a name that the loader takes. */
-static int rename_preload(struct machine *m, struct uml_kernel *kernel, struct err *e)
-{
-	char *own;
-
-	if (!kernel->preload)
-		return 0;
-	own = own_name(m, kernel->preload, "preload.so", e);
-	free(kernel->preload);
-	kernel->preload = own;
-	return own ? 0 : -EIO;
-}
-
-static int build_cmdline(struct machine *m, struct buf *words, struct err *e)
-{
-	_cleanup_buf_ struct buf refused = BUF_INIT(65536);
-	int r = m->feed.cmdline ? cmdline_filter(m->feed.cmdline, words, &refused) : 0;
-
-	if (!r && refused.len)
-		log_warning("words of the image's command line that could reach into this host are left out: %s", (char *)refused.data);
-	if (!r && m->o->append)
-		r = buf_printf(words, "%s%s", words->len ? " " : "", m->o->append);
-	if (!r)
-		r = buf_append(words, "", 1);
-	return r < 0 ? err_set(e, r, "the kernel's command line is too long") : 0;
+		return take_shared(m, e);
+	if (!file)
+		r = mount_point ? feed_start(&m->feed, m->o->link, &m->o->image, m->o->record, mount_point, g->messages, m->limit_ms, e) : -ENOMEM;
+	if (r < 0)
+		return r;
+	if (m->feed.file && !m->o->overlay && !m->o->record) /* an overlay remembers the path that it was made with */
+		file = m->feed.file;
+	g->disk = file ? guest_own_name(g, file, "raw", e) : strdup(m->feed.disk);
+	g->disk_here = g->disk ? strdup(g->disk) : NULL;
+	return g->disk_here ? 0 : -EIO;
 }
 
 static int start_display(struct machine *m, struct buf *authority, struct err *e)
@@ -233,7 +186,7 @@ static int start_display(struct machine *m, struct buf *authority, struct err *e
 		return r;
 	if (m->display.where)
 		log_info("the screen: %s", m->display.where);
-	m->display_link = display_link_start(m->dir, m->display.number, m->isolated, messages_of(m), e);
+	m->display_link = display_link_start(m->dir, m->display.number, m->isolated, m->g.messages, e);
 	if (m->display_link < 0)
 		return -EIO;
 	return display_authority(&m->display, authority) < 0 ? err_set(e, -ENOMEM, "no memory") : 0;
@@ -248,91 +201,72 @@ static int start_network(struct machine *m, char **path, struct err *e)
 	if (!m->o->vde && !m->o->network)
 		return 0;
 	*path = file_path("%s/bridge", m->dir);
-	return socket && *path ? bridge_start(*path, &to, messages_of(m), &m->bridge, e) : err_set(e, -ENOMEM, "no memory");
+	return socket && *path ? bridge_start(*path, &to, m->g.messages, &m->bridge, e) : err_set(e, -ENOMEM, "no memory");
 }
 
-/* What a new overlay is bound to: the version that the guest gets, with a link that names it. NULL: an image of none. */
-static const struct cow_binding *overlay_image(struct machine *m)
+/* A link to just the version that the guest gets; it is also what a new overlay is bound to. Allocated; NULL: it is no image in a store. */
+static char *exact_link(struct machine *m)
 {
 	struct cow_binding *b = &m->feed.image;
-	_cleanup_free_ char *link = b->version ? link_at(m->o->link, true, b->version, NULL) : NULL;
+	char *link = b->version ? link_at(m->o->link, true, b->version, NULL) : NULL;
 
 	if (link && strlen(link) <= COW_LINK_MAX)
 		strcpy(b->link, link);
-	return b->version ? b : NULL;
+	return link;
+}
+
+/* The paths of files that the command line names. */
+static int pass_files(struct machine *m, struct err *e)
+{
+	struct guest *g = &m->g;
+
+	if (m->o->overlay && !(g->overlay = guest_own_name(g, m->o->overlay, "overlay", e)))
+		return -EIO;
+	if (m->o->writes && !(g->writes = guest_own_name(g, m->o->writes, "writes", e)))
+		return -EIO;
+	return 0;
 }
 
 static int start_guest(struct machine *m, struct err *e)
 {
 	_cleanup_buf_ struct buf authority = BUF_INIT(4096);
-	_cleanup_buf_ struct buf words = BUF_INIT(65536);
-	_cleanup_free_ char *initrd = file_path("%s/initramfs", m->dir), *disk = NULL, *overlay = NULL, *writes = NULL, *network = NULL, *display = NULL;
-	struct uml_kernel kernel;
-	int r = uml_kernel_find(&kernel, m->o->kernel, e);
+	const struct engine *engine = m->o->engine;
+	struct guest *g = &m->g;
+	int r = engine->find(g, e);
 
-	if (r < 0)
-		return r;
-	r = initrd ? start_disk(m, &disk, e) : -ENOMEM;
-	if (!r)
-		r = rename_preload(m, &kernel, e);
-	if (!r)
-		r = m->o->display ? start_display(m, &authority, e) : 0;
-	if (!r)
-		r = initramfs_write(initrd, kernel.modules, m->o->display ? &authority : NULL, e);
-	if (!r)
-		r = build_cmdline(m, &words, e);
-	if (!r && m->o->overlay) {
-		overlay = own_name(m, m->o->overlay, "overlay", e);
-		r = overlay ? cow_prepare(m->o->overlay, m->o->shared ? m->feed.disk : disk, overlay_image(m), e) : -EIO;
-	}
-	if (!r && m->o->writes) {
-		writes = own_name(m, m->o->writes, "writes", e);
-		r = writes ? 0 : -EIO;
-	}
-	if (!r)
-		r = start_network(m, &network, e);
+	if (!r && m->o->link)
+		r = start_disk(m, e);
+	g->link = exact_link(m);
 	if (!r && m->o->display) {
-		display = file_path("%s/display", m->dir);
-		r = display ? 0 : -ENOMEM;
+		r = start_display(m, &authority, e);
+		g->authority = &authority;
+		g->display = file_path("%s/display", m->dir);
 	}
+	if (!r)
+		r = pass_files(m, e);
+	if (!r)
+		r = engine->prepare(g, e);
+	if (!r)
+		r = start_network(m, &g->network, e);
 	if (!r) {
-		struct uml_machine guest = {
-			.kernel = &kernel,
-			.initrd = initrd,
-			.disk = disk,
-			.disk_fd = m->o->shared ? m->o->shared->disk : -1,
-			.overlay = overlay,
-			.writes = writes,
-			.dir = m->dir,
-			.memory = m->o->memory,
-			.cmdline = (char *)words.data,
-			.terminal = m->console.slave,
-			.network = network,
-			.name = m->o->name,
-			.mac = m->o->mac,
-			.display = display,
-			.trusted = m->o->trusted,
-		};
-
 		m->watch.start_ms = clock_ms();
-		r = uml_start(&guest, &m->guest, e);
+		r = engine->start(g, &m->guest, e);
 	}
-	uml_kernel_free(&kernel);
+	m->timed_out = r == -ETIMEDOUT && m->limit_ms && clock_ms() >= m->limit_ms;
 	return r;
 }
 
 /* Asks the guest to shut down, again after a while: early in its boot it may not listen. */
 static void ask_to_end(struct machine *m)
 {
-	_cleanup_free_ char *socket = file_path("%s/guest/mconsole", m->dir);
 	struct err e = ERR_INIT;
 	uint64_t now = clock_ms();
 
 	if (!m->ending_ms)
 		m->ending_ms = now;
 	m->asked_ms = now;
-	if (!socket || mconsole_command(socket, "cad", MCONSOLE_MS, &e) < 0)
-		log_debug("no answer to Ctrl-Alt-Del: %s", e.text);
+	if (m->o->engine->ask(&m->g, &e) < 0)
+		log_debug("no answer of the guest: %s", e.text);
 }
 
 static void kill_guest(struct machine *m)
@@ -392,7 +326,7 @@ static bool guest_runs(struct machine *m)
 		lose(m, "network");
 	if (child_ended(m->display_link))
 		lose(m, "way to its screen");
-	m->guest_status = uml_wait(m->guest);
+	m->guest_status = keeper_wait(m->guest);
 	return m->guest_status == -EAGAIN;
 }
 
@@ -405,8 +339,8 @@ static bool read_console(struct machine *m)
 	if (n > 0) {
 		watch_output(&m->watch, data, (size_t)n);
 		control_output(&m->control, data, (size_t)n);
-		if (m->guest_status < 0 && m->watch.kernel_ms)
-			uml_look(m->guest);
+		if (m->o->engine->look && m->guest_status < 0 && m->watch.kernel_ms)
+			m->o->engine->look(m->guest);
 	}
 	return n > 0;
 }
@@ -438,7 +372,7 @@ static int keep_time(struct machine *m)
 		log_warning("the guest did not shut down in %d s: ending it", GRACE_MS / 1000);
 		kill_guest(m);
 	}
-	if (m->ending_ms && now >= m->asked_ms + CTRL_ALT_DEL_MS && !m->watch.shut_down && !m->killed)
+	if (m->ending_ms && now >= m->asked_ms + ASK_AGAIN_MS && !m->watch.shut_down && !m->killed)
 		ask_to_end(m);
 	if (!m->ending_ms && !limit)
 		return -1;
@@ -552,23 +486,11 @@ static enum machine_end judge(struct machine *m, struct err *e)
 		err_set(e, -EIO, "the process that gave the guest its %s ended, and the guest with it", m->gone);
 		return MACHINE_KILLED;
 	}
-	if (m->guest_status == 128 + SIGABRT) {
-		err_set(e, -EIO, "the guest's kernel panicked%s%s", w->reason[0] ? ": " : "", w->reason);
-		return MACHINE_PANIC;
-	}
 	if (m->killed) {
 		err_set(e, -EIO, "the guest was ended before it had shut down");
 		return MACHINE_KILLED;
 	}
-	if (!m->guest_status)
-		return MACHINE_CLEAN;
-	if (!w->kernel_ms) {
-		err_set(e, -EIO, "User-Mode Linux did not start (status %d); the last that it said: %s", m->guest_status,
-			w->last[0] ? w->last : "nothing");
-		return MACHINE_NOT_STARTED;
-	}
-	err_set(e, -EIO, "User-Mode Linux ended with status %d", m->guest_status);
-	return MACHINE_KILLED;
+	return m->o->engine->judge(m->guest_status, w, e);
 }
 
 static json_t *milliseconds(uint64_t ms)
@@ -596,6 +518,18 @@ static void write_report(struct machine *m, enum machine_end end)
 		log_warning("no report: %s", e.text);
 }
 
+static void release_guest(struct guest *g)
+{
+	g->o->engine->release(g);
+	free(g->link);
+	free(g->disk);
+	free(g->disk_here);
+	free(g->overlay);
+	free(g->writes);
+	free(g->network);
+	free(g->display);
+}
+
 static int take_signals(struct machine *m, struct err *e)
 {
 	sigset_t set;
@@ -615,7 +549,13 @@ static int take_signals(struct machine *m, struct err *e)
 
 static enum machine_end run(struct machine *m, struct err *e)
 {
-	if (make_dir(m, e) < 0 || console_open(&m->console, m->o->show, m->o->console_file, e) < 0 || start_guest(m, e) < 0)
+	if (make_dir(m, e) < 0 || console_open(&m->console, m->o->show, m->o->console_file, e) < 0)
+		return MACHINE_NOT_STARTED;
+	m->g.dir = m->dir;
+	m->g.terminal = m->console.slave;
+	m->g.messages = m->o->background ? m->console.log : -1;
+	m->g.until_ms = m->limit_ms;
+	if (start_guest(m, e) < 0)
 		return m->timed_out ? MACHINE_TIMEOUT : MACHINE_NOT_STARTED;
 	if (take_signals(m, e) < 0) {
 		kill_guest(m);
@@ -638,6 +578,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.guest = -1,
 		.bridge = -1,
 		.feed.pid = -1,
+		.g = {.o = o, .feed = &m.feed, .disk_fd = -1},
 		.console = {.master = -1, .slave = -1, .log = -1},
 		.control = {.listener = o->control, .client = -1},
 		.display = DISPLAY_INIT,
@@ -661,7 +602,8 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 	display_stop(&m.display);
 	feed_stop(&m.feed);
 	bridge_stop(m.bridge);
-	uml_end_orphans(); /* the display's link among them */
+	keeper_end_orphans(); /* the display's link among them */
+	release_guest(&m.g);
 	if (m.signals >= 0)
 		close(m.signals);
 	json_decref(m.disk_status);

@@ -9,13 +9,18 @@
 #include "disk/image.h"
 
 struct display_options;
+struct engine;
 struct shared_feed;
 
 struct machine_options {
-	const char *link;
+	const struct engine *engine; /* engine.h */
+	const char *link;	     /* NULL with medium */
 	struct image_options image;
 	struct shared_feed *shared; /* has the link's disk already, and hands what it knows of it over; NULL: the machine gets a feed of its own */
 	const char *kernel;	  /* NULL: found */
+	const char *medium;	  /* a boot medium's file, from which it starts, or NULL */
+	bool whole_disk;	  /* its firmware starts what is on the link's disk */
+	bool uefi;		  /* and is UEFI; else BIOS */
 	const char *overlay;	  /* NULL: writes vanish */
 	const char *writes;	  /* an ext4 file system that keeps what is written, as files; NULL; not with overlay */
 	uint64_t memory;	  /* bytes */

@@ -209,7 +209,7 @@ int named_load(const char *dir, struct named_settings *s, struct err *e)
 	s->writes = how ? writes_of(how) : WRITES_UNSET;
 	if (root && strlen(root) < sizeof(s->root))
 		strcpy(s->root, root);
-	if (copy(&s->link, about, "link") < 0 || copy(&s->network, about, "network") < 0 || copy(&s->append, about, "append") < 0)
+	if (copy(&s->link, about, "link") < 0 || copy(&s->network, about, "network") < 0 || copy(&s->append, about, "append") < 0 || copy(&s->engine, about, "engine") < 0)
 		r = err_set(e, -ENOMEM, "no memory");
 	else if (!s->link || s->writes == WRITES_UNSET)
 		r = err_set(e, -EBADMSG, "%s is not what `inetboot boot --name` writes: put it right, or remove the machine with `inetboot rm`", path);
@@ -220,8 +220,8 @@ int named_load(const char *dir, struct named_settings *s, struct err *e)
 int named_save(const struct named *n, const struct named_settings *s, struct err *e)
 {
 	_cleanup_free_ char *path = file_path("%s/machine.json", n->dir), *text = NULL;
-	json_t *about = json_pack("{s:s, s:I, s:s, s:s, s:s*, s:s*, s:I, s:b}", "link", s->link, "version", (json_int_t)s->version, "root", s->root,
-		"writes", writes_word(s->writes), "network", s->network, "append", s->append, "memory", (json_int_t)s->memory, "trusted",
+	json_t *about = json_pack("{s:s, s:I, s:s, s:s, s:s*, s:s*, s:s*, s:I, s:b}", "link", s->link, "version", (json_int_t)s->version, "root", s->root,
+		"writes", writes_word(s->writes), "network", s->network, "append", s->append, "engine", s->engine, "memory", (json_int_t)s->memory, "trusted",
 		s->trusted);
 
 	text = about ? json_dumps(about, JSON_INDENT(2)) : NULL;
@@ -236,6 +236,7 @@ void named_settings_free(struct named_settings *s)
 	free(s->link);
 	free(s->network);
 	free(s->append);
+	free(s->engine);
 	*s = (struct named_settings){0};
 }
 

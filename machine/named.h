@@ -27,6 +27,7 @@ struct named_settings {
 	char root[HASH_HEX_MAX];  /* that version's root hash; or "" */
 	enum writes writes;
 	char *network, *append;	  /* as given to boot; NULL: not; owned */
+	char *engine;		  /* as given when it was made (engine.h); NULL: not; owned */
 	uint64_t memory;	  /* bytes */
 	bool trusted;
 };

@@ -1,29 +1,36 @@
-/* Starting User-Mode Linux: see uml.h. */
-#include "machine/uml.h"
-
+/* User-Mode Linux: which kernel, with what arguments and environment. (Facts: the kernel's Documentation/virt/uml.) No path of our own in its arguments
+ * holds white space, ',' or ':'. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/program.h"
+#include "machine/arguments.h"
+#include "machine/cmdline.h"
+#include "machine/cow.h"
 #include "machine/display_link.h"
+#include "machine/engine.h"
+#include "machine/feed.h"
+#include "machine/initramfs.h"
+#include "machine/mconsole.h"
 #include "machine/resources.h"
+#include "machine/watch.h"
 
 #define MODULES_DIR "/usr/lib/uml/modules"
-#define ORPHANS_MAX 100000 /* a guest's programs are processes here */
-#define UML_DISK_FD 3	   /* as UML_DISK_PATH says */
-#define ARGUMENTS_MAX 128 /* of a guest's kernel; a longer command line is refused */
+#define MCONSOLE_MS 3000 /* for the answer to one command */
+
+struct kernel {
+	char *path;    /* owned */
+	char *modules; /* folder of its modules, or NULL; owned */
+	char *preload; /* object to put into LD_PRELOAD, or NULL; owned */
+};
 
 static char *find_built(void)
 {
@@ -63,11 +70,17 @@ static char *ask_version(const char *kernel)
 	return line[0] >= '2' && line[0] <= '9' ? strdup(line) : NULL;
 }
 
-int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e)
+/* A kernel: the one that was named; else the one that `make uml-kernel` made; else linux.uml of the package user-mode-linux. Asks it for its version, for
+ * its modules. */
+static int find(struct guest *g, struct err *e)
 {
+	const char *wanted = g->o->kernel;
 	_cleanup_free_ char *version = NULL;
+	struct kernel *k = g->own = calloc(1, sizeof(*k));
 
-	*k = (struct uml_kernel){.path = wanted ? strdup(wanted) : find_built()};
+	if (!k)
+		return err_set(e, -ENOMEM, "no memory");
+	k->path = wanted ? strdup(wanted) : find_built();
 	if (!k->path && !wanted)
 		k->path = program_path("linux.uml");
 	if (!k->path)
@@ -75,11 +88,9 @@ int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e)
 			"there is no User-Mode Linux kernel here: install the package user-mode-linux, run `make uml-kernel`, or name one "
 			"with --kernel");
 	version = ask_version(k->path);
-	if (!version) {
-		err_set(e, -ENOEXEC, "%s is no User-Mode Linux kernel that runs here (`%s --version` must print its version): name another one with --kernel", k->path, k->path);
-		uml_kernel_free(k);
-		return -ENOEXEC;
-	}
+	if (!version)
+		return err_set(e, -ENOEXEC, "%s is no User-Mode Linux kernel that runs here (`%s --version` must print its version): name another one with --kernel",
+			k->path, k->path);
 	k->modules = file_path(MODULES_DIR "/%s", version);
 	if (k->modules && access(k->modules, R_OK) < 0) {
 		free(k->modules);
@@ -89,85 +100,93 @@ int uml_kernel_find(struct uml_kernel *k, const char *wanted, struct err *e)
 	return 0;
 }
 
-void uml_kernel_free(struct uml_kernel *k)
+/* From here on the kernel's preload object has a name that the loader takes. */
+static int rename_preload(const struct guest *g, struct err *e)
 {
-	free(k->path);
-	free(k->modules);
+	struct kernel *k = g->own;
+	char *own;
+
+	if (!k->preload)
+		return 0;
+	own = guest_own_name(g, k->preload, "preload.so", e);
 	free(k->preload);
-	*k = (struct uml_kernel){0};
+	k->preload = own;
+	return own ? 0 : -EIO;
 }
 
-/* An argument vector that is filled word by word. */
-struct arguments {
-	char *words[ARGUMENTS_MAX + 1];
-	int count;
-	bool full;
-};
-
-static void add(struct arguments *a, char *word)
+static int prepare(struct guest *g, struct err *e)
 {
-	if (word && a->count < ARGUMENTS_MAX) {
-		a->words[a->count++] = word;
-		return;
-	}
-	free(word);
-	a->full = true;
+	const struct kernel *k = g->own;
+	_cleanup_free_ char *initrd = file_path("%s/initramfs", g->dir);
+	int r = initrd ? rename_preload(g, e) : err_set(e, -ENOMEM, "no memory");
+
+	if (!r)
+		r = initramfs_write(initrd, k->modules, g->authority, e);
+	return r < 0 || !g->overlay ? r : cow_prepare(g->o->overlay, g->disk_here, g->feed->image.version ? &g->feed->image : NULL, e);
 }
 
-static void free_arguments(struct arguments *a)
+/* Words that a publisher asks for, as far as they cannot reach into this host. */
+static int add_image_words(struct arguments *a, const char *words, struct err *e)
 {
-	for (int i = 0; i < a->count; i++)
-		free(a->words[i]);
+	_cleanup_buf_ struct buf kept = BUF_INIT(65536), refused = BUF_INIT(65536);
+	int r = cmdline_filter(words, &kept, &refused);
+
+	if (r < 0)
+		return err_set(e, r, "the kernel's command line is too long");
+	if (refused.len)
+		log_warning("words of the image's command line that could reach into this host are left out: %s", (char *)refused.data);
+	if (kept.len)
+		arguments_split(a, (char *)kept.data);
+	return 0;
 }
 
-static void add_words(struct arguments *a, const char *text)
+static int build_arguments(struct arguments *a, const struct guest *g, struct err *e)
 {
-	_cleanup_free_ char *copy = strdup(text);
-	char *next = copy;
+	const struct kernel *k = g->own;
+	int r = 0;
 
-	for (char *word; copy && (word = strsep(&next, " \t\n"));)
-		if (*word)
-			add(a, strdup(word));
-}
-
-static void build_arguments(struct arguments *a, const struct uml_machine *m)
-{
-	add(a, strdup(m->kernel->path));
-	add(a, file_path("mem=%lluM", (unsigned long long)(m->memory >> 20)));
-	add(a, file_path("uml_dir=%s/", m->dir));
-	add(a, strdup("umid=guest"));
+	arguments_add(a, k->path);
+	arguments_printf(a, "mem=%lluM", (unsigned long long)(g->o->memory >> 20));
+	arguments_printf(a, "uml_dir=%s/", g->dir);
+	arguments_add(a, "umid=guest");
 	/* The second console is the one on which images have their login prompt. */
-	add(a, strdup("con=null"));
-	add(a, strdup("con0=null"));
-	add(a, strdup("con1=fd:0,fd:1"));
-	add(a, strdup("console=tty1"));
-	add(a, strdup("panic=1"));
-	add(a, strdup("noreboot"));
-	add(a, file_path("initrd=%s", m->initrd));
-	if (m->overlay) {
-		add(a, file_path("ubd0=%s,%s", m->overlay, m->disk));
-		add(a, strdup("inetboot.rw"));
+	arguments_add(a, "con=null");
+	arguments_add(a, "con0=null");
+	arguments_add(a, "con1=fd:0,fd:1");
+	arguments_add(a, "console=tty1");
+	arguments_add(a, "panic=1");
+	arguments_add(a, "noreboot");
+	arguments_printf(a, "initrd=%s/initramfs", g->dir);
+	if (g->overlay) {
+		arguments_printf(a, "ubd0=%s,%s", g->overlay, g->disk);
+		arguments_add(a, "inetboot.rw");
 	} else {
 		/* r: read-only; d: it is data, also where it looks like a copy-on-write file, which could name any file of this host. */
-		add(a, file_path("ubd0rd=%s", m->disk));
+		arguments_printf(a, "ubd0rd=%s", g->disk);
 	}
-	if (m->writes) {
-		add(a, file_path("ubd1d=%s", m->writes));
-		add(a, strdup("inetboot.writes=/dev/ubdb"));
+	if (g->writes) {
+		arguments_printf(a, "ubd1d=%s", g->writes);
+		arguments_add(a, "inetboot.writes=/dev/ubdb");
 	}
-	if (m->network) {
+	if (g->network) {
 		/* A connection that is open already (transport=fd) is twice as fast, but gone for good when the guest switches vec0 off. */
-		add(a, file_path("vec0:transport=bess,dst=%s%s%s", m->network, m->mac ? ",mac=" : "", m->mac ? m->mac : ""));
-		add(a, file_path("inetboot.name=%s", m->name));
+		arguments_printf(a, "vec0:transport=bess,dst=%s%s%s", g->network, g->o->mac ? ",mac=" : "", g->o->mac ? g->o->mac : "");
+		arguments_printf(a, "inetboot.name=%s", g->o->name);
 	}
-	if (m->display) {
-		add(a, file_path("vec1:transport=bess,dst=%s", m->display));
-		add(a, strdup("inetboot.display=" DISPLAY_LINK_GUEST "," DISPLAY_LINK_HOST ":0"));
-		add(a, strdup("systemd.mask=display-manager.service")); /* there is no screen for it */
+	if (g->display) {
+		arguments_printf(a, "vec1:transport=bess,dst=%s", g->display);
+		arguments_add(a, "inetboot.display=" DISPLAY_LINK_GUEST "," DISPLAY_LINK_HOST ":0");
+		arguments_add(a, "systemd.mask=display-manager.service"); /* there is no screen for it */
 	}
-	if (m->trusted)
-		add(a, strdup("seccomp=on"));
-	add_words(a, m->cmdline);
+	if (g->o->trusted)
+		arguments_add(a, "seccomp=on");
+	if (g->feed->cmdline)
+		r = add_image_words(a, g->feed->cmdline, e);
+	if (g->o->append)
+		arguments_split(a, g->o->append);
+	if (!r && a->full)
+		r = err_set(e, -E2BIG, "the kernel's command line has more than %d words", ARGUMENTS_MAX);
+	return r;
 }
 
 /* A temporary folder from which memory may be mapped executable: UML keeps the guest's memory in a file there. */
@@ -178,7 +197,7 @@ static const char *memory_dir(void)
 	return own && *own ? own : "/dev/shm";
 }
 
-static char **build_environment(const struct uml_kernel *k)
+static char **build_environment(const struct kernel *k)
 {
 	char **env = calloc(6, sizeof(*env));
 	int n = 0;
@@ -194,141 +213,83 @@ static char **build_environment(const struct uml_kernel *k)
 	return env;
 }
 
-/* UML has one virtual CPU, and its helper threads take turns: on one CPU they do so at half the cost. `number` differs from machine to
- * machine, so that they are on different CPUs. */
-static void pin_to_one_cpu(pid_t number)
-{
-	cpu_set_t may, one;
-	int count, pick;
-
-	if (sched_getaffinity(0, sizeof(may), &may) < 0 || (count = CPU_COUNT(&may)) < 2)
-		return;
-	pick = (int)((unsigned)number % (unsigned)count);
-	CPU_ZERO(&one);
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &may) && !pick--) {
-			CPU_SET(cpu, &one);
-			sched_setaffinity(0, sizeof(one), &one);
-			return;
-		}
-}
-
-__attribute__((noreturn)) static void exec_guest(pid_t number, char **argv, char **env)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	setsid();
-	ioctl(STDIN_FILENO, TIOCSCTTY, 0);
-	pin_to_one_cpu(number);
-	execve(argv[0], argv, env);
-	dprintf(STDERR_FILENO, "inetboot: FAILED: cannot start %s: %s\n", argv[0], strerror(errno));
-	_exit(127);
-}
-
-/* The guest gets its console, a disk that is a descriptor, and no other file of ours, or of whoever started us. */
-static void keep_only_its_own(int terminal, int disk)
-{
-	dup2(terminal, STDIN_FILENO);
-	dup2(terminal, STDOUT_FILENO);
-	dup2(terminal, STDERR_FILENO);
-	if (disk >= 0 && disk != UML_DISK_FD)
-		dup2(disk, UML_DISK_FD);
-	else if (disk >= 0)
-		fcntl(disk, F_SETFD, 0);
-	close_range(UML_DISK_FD + (disk >= 0), ~0U, 0);
-}
-
-/* The first process of the guest's namespace: when it ends, by itself or killed, the kernel ends all others in there, also those that a
- * panicked UML leaves behind. Where there is no namespace, the guest ends by its parent-death signal, and uml_end_orphans() ends the
- * rest. */
-static volatile sig_atomic_t kept; /* the guest, for the keeper */
-
-static void pass_on(int number)
-{
-	int before = errno;
-
-	if (kept > 0)
-		kill(kept, number);
-	errno = before;
-}
-
-__attribute__((noreturn)) static void run_keeper(const struct uml_machine *m, pid_t number, char **argv, char **env)
-{
-	pid_t guest, ended;
-	int status = 0;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "inetboot-guest");
-	keep_only_its_own(m->terminal, m->disk_fd);
-	guest = fork();
-	if (!guest)
-		exec_guest(number, argv, env);
-	kept = guest;
-	signal(SIGIO, pass_on);
-	do
-		ended = waitpid(-1, &status, 0);
-	while (ended != guest && (ended > 0 || errno == EINTR));
-	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-}
-
-int uml_start(const struct uml_machine *m, pid_t *pid, struct err *e)
+static int start(struct guest *g, pid_t *pid, struct err *e)
 {
 	struct arguments a = {0};
-	char **env = build_environment(m->kernel);
-	pid_t own = getpid(); /* as the host counts: in a namespace of their own all keepers are number 1 */
-	int r = 0;
+	char **env = build_environment(g->own);
+	/* UML has one virtual CPU, and its helper threads take turns. */
+	struct keeper k = {.argv = a.words, .env = env, .terminal = g->terminal, .fds = {g->disk_fd}, .fd_count = g->disk_fd >= 0, .one_cpu = true};
+	int r = build_arguments(&a, g, e);
 
-	build_arguments(&a, m);
-	if (a.full || !env)
-		r = err_set(e, -E2BIG, "the kernel's command line has more than %d words", ARGUMENTS_MAX);
-	/* Best effort: see run_keeper(). */
-	if (!r && unshare(CLONE_NEWPID) < 0)
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
-	if (!r) {
-		fflush(NULL);
-		signal(SIGIO, SIG_IGN); /* as it is in the guest, until that wants it */
-		*pid = fork();
-		if (!*pid)
-			run_keeper(m, own, a.words, env);
-		signal(SIGIO, SIG_DFL);
-		if (*pid < 0)
-			r = err_errno(e, "cannot start the guest");
-	}
+	if (!r)
+		r = env ? keeper_start(&k, pid, e) : err_set(e, -ENOMEM, "no memory");
 	for (char **word = env; word && *word; word++)
 		free(*word);
 	free(env);
-	free_arguments(&a);
+	arguments_free(&a);
 	return r;
 }
 
-void uml_look(pid_t pid)
+static int ask(struct guest *g, struct err *e)
+{
+	_cleanup_free_ char *socket = file_path("%s/guest/mconsole", g->dir);
+
+	return socket ? mconsole_command(socket, "cad", MCONSOLE_MS, e) : err_set(e, -ENOMEM, "no memory");
+}
+
+/* Has it look at all its files. User-Mode Linux is told by SIGIO that a terminal which was full can be written again, and Linux loses that signal
+ * where the room is made while the write that finds none is under way: the guest would be silent until somebody types. Not before the guest's kernel
+ * has said something: until it is ready for interrupts, one more can hang it. */
+static void look(pid_t pid)
 {
 	kill(pid, SIGIO);
 }
 
-int uml_wait(pid_t pid)
+static enum machine_end judge(int status, const struct watch *w, struct err *e)
 {
-	int status;
-	pid_t ended = waitpid(pid, &status, WNOHANG);
-
-	if (ended != pid)
-		return ended < 0 && errno != EINTR ? -errno : -EAGAIN;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-static pid_t first_child(void)
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/children", "re");
-	int pid;
-
-	return f && fscanf(f, "%d", &pid) == 1 ? pid : 0;
-}
-
-void uml_end_orphans(void)
-{
-	pid_t pid;
-
-	for (unsigned i = 0; i < ORPHANS_MAX && (pid = first_child()) > 0; i++) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
+	if (status == 128 + SIGABRT) {
+		err_set(e, -EIO, "the guest's kernel panicked%s%s", w->reason[0] ? ": " : "", w->reason);
+		return MACHINE_PANIC;
 	}
+	if (!status)
+		return MACHINE_CLEAN;
+	if (!w->kernel_ms) {
+		err_set(e, -EIO, "User-Mode Linux did not start (status %d); the last that it said: %s", status, w->last[0] ? w->last : "nothing");
+		return MACHINE_NOT_STARTED;
+	}
+	err_set(e, -EIO, "User-Mode Linux ended with status %d", status);
+	return MACHINE_KILLED;
 }
+
+static void release(struct guest *g)
+{
+	struct kernel *k = g->own;
+
+	if (!k)
+		return;
+	free(k->path);
+	free(k->modules);
+	free(k->preload);
+	free(k);
+	g->own = NULL;
+}
+
+static int check(const struct machine_options *o, struct err *e)
+{
+	if (o->medium || o->whole_disk)
+		return err_set(e, -EINVAL, "--medium and --disk are for machines that start as real ones do: --engine qemu");
+	return 0;
+}
+
+const struct engine engine_uml = {
+	.name = "uml",
+	.memory = 512ULL << 20,
+	.check = check,
+	.find = find,
+	.prepare = prepare,
+	.start = start,
+	.ask = ask,
+	.look = look,
+	.judge = judge,
+	.release = release,
+};

@@ -1,0 +1,17 @@
+/* The kernel and initrd of an image, for a machine that starts them: fetched and checked by a confined process of its own. */
+#ifndef MACHINE_BOOT_FETCH_H
+#define MACHINE_BOOT_FETCH_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "disk/image.h"
+
+/* What it writes into the folder (disk/boot_files.h). */
+#define BOOT_FILES "boot/kernel", "boot/initrd", "boot/type", "boot/title", "boot/cmdline", "boot/link"
+
+/* Fetches the files of the image's first boot entry of type linux into an empty folder. -ENOENT: it has none; -ETIMEDOUT: not before until_ms (clock_ms();
+ * 0: no limit). messages: as log_to() has it. Call while the process has one thread. */
+int boot_fetch(const char *link, const struct image_options *o, const char *dir, int messages, uint64_t until_ms, struct err *e);
+
+#endif
