@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -342,6 +343,18 @@ static void add_machine(struct arguments *a, const struct guest *g, struct keepe
 	arguments_add(a, "chardev=commands,mode=control");
 }
 
+/* A serial line says carriage return and newline itself. (QEMU asks for processing of output, but not for which.) */
+static void make_raw(int terminal)
+{
+	struct termios t;
+
+	if (tcgetattr(terminal, &t) < 0)
+		return;
+	cfmakeraw(&t);
+	t.c_oflag = 0;
+	tcsetattr(terminal, TCSANOW, &t);
+}
+
 static int start(struct guest *g, pid_t *pid, struct err *e)
 {
 	const char *home = getenv("HOME");
@@ -357,6 +370,7 @@ static int start(struct guest *g, pid_t *pid, struct err *e)
 		return err_errno(e, "no connection to QEMU");
 	q->commands = pair[0];
 	commands = pair[1];
+	make_raw(g->terminal);
 	if (g->disk_fd >= 0)
 		give(&k, g->disk_fd); /* the first, as GUEST_DISK_FD */
 	add_machine(&a, g, &k, commands);

@@ -160,7 +160,7 @@ class Machine(Console):
 
     def __init__(self, link, *args, kernel=None, fds=(), stderr=subprocess.STDOUT):
         kernel = kernel or built_kernel()
-        more = ["--kernel", kernel] if kernel and "--kernel" not in args else []
+        more = ["--kernel", kernel] if kernel and not {"--kernel", "--engine"} & {*args} else []
         more += [] if "--network" in args or "--switch" in args else ["--network", "none"]
         self.report = f"report.{len(started)}"
         args = as_user_args(INETBOOT, "boot", link, "--report", self.report, *more, *args)

@@ -1,6 +1,6 @@
 """For tests of boot media: QEMU machines that are started from media, a web server that serves the store, and what is typed and read on the serial
 line. QEMU emulates the processor here, so all takes long: conditions are waited for, with limits of minutes."""
-import os, re, select, signal, socket, subprocess, sys, time
+import os, re, select, shutil, signal, socket, subprocess, sys, time
 
 from bootlib import *
 
@@ -88,3 +88,27 @@ class Qemu(Console):
     def kill(self):
         self.p.kill()
         self.p.wait()
+
+
+def need(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            skip(f"{tool} is not installed (tools/install-deps test medium make medium-test)")
+
+
+def made_store():
+    """A store with a Debian that has its kernel; kept, as making it takes minutes."""
+    kept = os.environ.get("INETBOOT_TEST_STORE")
+    if kept and os.path.exists(f"{kept}/debian/manifest"):
+        os.symlink(kept, "store")
+        return
+    run("key", "key")
+    run("make", "debian", "--store", "store", "--key", "key")
+
+
+def log_in(machine):
+    machine.expect("login: ")
+    machine.type("user\n")
+    machine.expect(r"\$ ")
+    machine.type("sudo -i\n")
+    machine.expect("# ")
