@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "machine/cmdline.h"
 #include "machine/cow.h"
+#include "machine/overlay.h"
 #include "machine/watch.h"
 
 static void tell(struct watch *w, const char *text)
@@ -75,6 +76,48 @@ static void test_cmdline_lets_through_what_is_known(void **state)
 	assert_int_equal(cmdline_filter("quiet ubd1=/etc/passwd  lang=de hostname=\"a systemd.unit=x.target con1=fd:0 quietly", &kept, &refused), 0);
 	assert_string_equal((char *)kept.data, "quiet lang=de systemd.unit=x.target");
 	assert_string_equal((char *)refused.data, "ubd1=/etc/passwd hostname=\"a con1=fd:0 quietly");
+}
+
+static void test_cmdline_leaves_out_where_the_root_is(void **state)
+{
+	_cleanup_buf_ struct buf kept = BUF_INIT(4096);
+
+	assert_int_equal(cmdline_without_root("root=UUID=1 ro  console=tty0 rootflags=x boot=live lang=de", &kept), 0);
+	assert_string_equal((char *)kept.data, " ro rootflags=x lang=de");
+}
+
+static void test_overlay_of_qemu_is_bound(void **state)
+{
+	char dir[] = "/tmp/test_machine.XXXXXX";
+	struct cow_binding image = {.name = "debian", .version = 3, .root.bytes = {1}, .link = "http://host/store/debian@3"}, other = image;
+	struct err e = ERR_INIT;
+	int lock;
+
+	other.root.bytes[0] = 2;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(file_save(AT_FDCWD, "disk", "data", 4, 0, NULL), 0);
+	assert_int_equal(file_save(AT_FDCWD, "larger", "data", 4, 0, NULL), 0);
+	assert_int_equal(truncate("larger", 4096), 0);
+	assert_int_equal(overlay_prepare("bound", "disk", &image, &e), 0);
+	assert_int_equal(overlay_prepare("bound", "disk", &image, &e), 0);
+	assert_int_equal(overlay_prepare("bound", "disk", &other, &e), -ESTALE);
+	assert_non_null(strstr(e.text, "debian@3"));
+	assert_int_equal(overlay_prepare("bound", "larger", &image, &e), -ESTALE);
+	assert_int_equal(overlay_prepare("free", "disk", NULL, &e), 0);
+	assert_int_equal(overlay_prepare("free", "disk", NULL, &e), 0);
+	assert_int_equal(overlay_prepare("free", "larger", NULL, &e), -ESTALE);
+	assert_int_equal(overlay_prepare("larger", "disk", NULL, &e), -EINVAL);
+	assert_int_equal(overlay_prepare("no/folder", "disk", NULL, &e), -ENOENT);
+	lock = overlay_temporary("disk", &e);
+	assert_true(lock >= 0);
+	close(lock);
+	unlink("disk");
+	unlink("larger");
+	unlink("bound");
+	unlink("free");
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_cow_refuses_what_is_no_overlay(void **state)
@@ -165,6 +208,8 @@ int main(void)
 		cmocka_unit_test(test_watch_keeps_the_reason),
 		cmocka_unit_test(test_watch_looks_at_long_lines),
 		cmocka_unit_test(test_cmdline_lets_through_what_is_known),
+		cmocka_unit_test(test_cmdline_leaves_out_where_the_root_is),
+		cmocka_unit_test(test_overlay_of_qemu_is_bound),
 		cmocka_unit_test(test_cow_refuses_what_is_no_overlay),
 		cmocka_unit_test(test_cow_is_bound_to_an_image),
 	};
