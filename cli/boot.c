@@ -399,7 +399,7 @@ static int prepare(struct boot *b, struct err *e)
 
 	if (!r && b->detach)
 		r = into_background(b, e);
-	if (!b->o.memory)
+	if (!r && !b->o.memory)
 		b->o.memory = b->o.engine->memory;
 	if (!r && !*b->name)
 		name_by_link(b, b->o.link ? b->o.link : b->o.medium);

@@ -19,12 +19,15 @@
 
 enum { FETCHED, FAILED, NO_ENTRY };
 
-static int fetch(const char *link, const struct image_options *o, const char *dir, struct err *e)
+/* The boot pack is for the disk's own process. */
+static int fetch(const char *link, const struct image_options *disk, const char *dir, struct err *e)
 {
+	struct image_options own = *disk, *o = &own;
 	_cleanup_close_ int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct boot_entry *b;
 	struct image *image = NULL;
 
+	own.play = own.fill = false;
 	if (folder < 0) {
 		err_errno(e, "cannot write to the folder %s", dir);
 		return FAILED;
