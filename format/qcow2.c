@@ -11,9 +11,9 @@
 #define QCOW2_VERSION 3
 #define HEADER_LEN 104
 #define CLUSTER_BITS 16
-#define REFCOUNT_ORDER 4 /* 16 bits */
+#define REFCOUNT_ORDER 4            /* 16 bits */
 #define ENTRIES (QCOW2_CLUSTER / 8) /* of a table in a cluster */
-#define EXTENSION_OURS 0x49424f31 /* "IBO1" */
+#define EXTENSION_OURS 0x49424f31   /* "IBO1" */
 #define EXTENSION_HEAD 8
 #define FIRST_TABLE 3 /* cluster */
 #define DIRTY 3u      /* the incompatible features that a crash leaves: dirty, corrupt */
@@ -62,7 +62,8 @@ int qcow2_encode(const struct qcow2 *q, struct buf *out, struct err *e)
 	uint8_t *p;
 
 	if (!q->size || q->size > MANIFEST_SIZE_MAX)
-		return err_set(e, -EINVAL, "an overlay for a disk of %llu bytes is not possible", (unsigned long long)q->size);
+		return err_set(e, -EINVAL, "an overlay for a disk of %llu bytes is not possible",
+			(unsigned long long)q->size);
 	if (buf_reserve(out, QCOW2_START_MAX) < 0)
 		return err_set(e, -ENOMEM, "no memory");
 	p = out->data + before;
@@ -83,7 +84,8 @@ int qcow2_encode(const struct qcow2 *q, struct buf *out, struct err *e)
 static int take_ours(struct qcow2 *q, const uint8_t *p, size_t len, struct err *e)
 {
 	if (len < 8)
-		return err_set(e, -EINVAL, "the note of the disk to which an overlay belongs is damaged");
+		return err_set(
+			e, -EINVAL, "the note of the disk to which an overlay belongs is damaged");
 	q->mtime = load_be64(p);
 	q->bound = len > 8;
 	return q->bound ? cow_binding_get(&q->image, p + 8, len - 8, e) : 0;
@@ -95,13 +97,17 @@ int qcow2_parse(struct qcow2 *out, const void *data, size_t len, struct err *e)
 	struct qcow2 q = {0};
 	size_t at;
 
-	if (len < HEADER_LEN + EXTENSION_HEAD || load_be32(p) != QCOW2_MAGIC || load_be32(p + 4) != QCOW2_VERSION)
+	if (len < HEADER_LEN + EXTENSION_HEAD || load_be32(p) != QCOW2_MAGIC ||
+		load_be32(p + 4) != QCOW2_VERSION)
 		return err_set(e, -EINVAL, "no copy-on-write file of QEMU (qcow2, version 3)");
 	q.size = load_be64(p + 24);
 	if (!q.size || q.size > MANIFEST_SIZE_MAX + COW_SECTOR || load_be32(p + 20) != CLUSTER_BITS)
-		return err_set(e, -EINVAL, "a copy-on-write file of QEMU that was not made by `inetboot boot`");
+		return err_set(e, -EINVAL,
+			"a copy-on-write file of QEMU that was not made by `inetboot boot`");
 	if (load_be64(p + 8) || load_be64(p + 72) & ~(uint64_t)DIRTY)
-		return err_set(e, -EINVAL, "a copy-on-write file of QEMU that names other files, or is made in a way that is not known here");
+		return err_set(e, -EINVAL,
+			"a copy-on-write file of QEMU that names other files, or is made in a way "
+			"that is not known here");
 	at = load_be32(p + 100);
 	while (at >= HEADER_LEN && at <= len - EXTENSION_HEAD && load_be32(p + at)) {
 		uint32_t type = load_be32(p + at), size = load_be32(p + at + 4);
@@ -118,5 +124,6 @@ int qcow2_parse(struct qcow2 *out, const void *data, size_t len, struct err *e)
 		}
 		at += ((size_t)size + 7) / 8 * 8;
 	}
-	return err_set(e, -EINVAL, "a copy-on-write file of QEMU that was not made by `inetboot boot`");
+	return err_set(
+		e, -EINVAL, "a copy-on-write file of QEMU that was not made by `inetboot boot`");
 }

@@ -1,4 +1,5 @@
-/* Fetching what starts an image: see boot_fetch.h. The process says what is wrong through a pipe, and by its exit status whether it is that there is no entry. */
+/* Fetching what starts an image: see boot_fetch.h. The process says what is wrong through a pipe,
+ * and by its exit status whether it is that there is no entry. */
 #include "machine/boot_fetch.h"
 
 #include <errno.h>
@@ -37,10 +38,13 @@ static int fetch(const char *link, const struct image_options *disk, const char 
 	b = boot_entry_find(&image->manifest, NULL, "linux", e);
 	if (!b)
 		return NO_ENTRY;
-	return boot_files_write(image, link, b, folder, e) < 0 ? FAILED : FETCHED; /* the process ends: nothing is closed */
+	return boot_files_write(image, link, b, folder, e) < 0
+		       ? FAILED
+		       : FETCHED; /* the process ends: nothing is closed */
 }
 
-__attribute__((noreturn)) static void run(const char *link, const struct image_options *o, const char *dir, int fd)
+__attribute__((noreturn)) static void run(
+	const char *link, const struct image_options *o, const char *dir, int fd)
 {
 	struct err e = ERR_INIT;
 	int status;
@@ -51,7 +55,8 @@ __attribute__((noreturn)) static void run(const char *link, const struct image_o
 	_exit(status);
 }
 
-int boot_fetch(const char *link, const struct image_options *o, const char *dir, int messages, uint64_t until_ms, struct err *e)
+int boot_fetch(const char *link, const struct image_options *o, const char *dir, int messages,
+	uint64_t until_ms, struct err *e)
 {
 	_cleanup_close_ int from = -1, to = -1;
 	char text[ERR_TEXT_MAX] = "";
@@ -80,6 +85,8 @@ int boot_fetch(const char *link, const struct image_options *o, const char *dir,
 		;
 	if (r < 0 || !status)
 		return r;
-	return err_set(e, WIFEXITED(status) && WEXITSTATUS(status) == NO_ENTRY ? -ENOENT : -EIO, "%s",
-		*text ? text : "the process that fetches what starts the image ended without a word");
+	return err_set(e, WIFEXITED(status) && WEXITSTATUS(status) == NO_ENTRY ? -ENOENT : -EIO,
+		"%s",
+		*text ? text
+		      : "the process that fetches what starts the image ended without a word");
 }

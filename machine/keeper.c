@@ -16,7 +16,8 @@
 
 #define ORPHANS_MAX 100000 /* a guest's programs are processes here, in User-Mode Linux */
 
-/* Threads that take turns do so at half the cost on one CPU. `number` differs from machine to machine, so that they are on different CPUs. */
+/* Threads that take turns do so at half the cost on one CPU. `number` differs from machine to
+ * machine, so that they are on different CPUs. */
 static void pin_to_one_cpu(pid_t number)
 {
 	cpu_set_t may, one;
@@ -42,7 +43,8 @@ __attribute__((noreturn)) static void exec_guest(const struct keeper *k, pid_t n
 	if (k->one_cpu)
 		pin_to_one_cpu(number);
 	execve(k->argv[0], k->argv, k->env);
-	dprintf(STDERR_FILENO, "inetboot: FAILED: cannot start %s: %s\n", k->argv[0], strerror(errno));
+	dprintf(STDERR_FILENO, "inetboot: FAILED: cannot start %s: %s\n", k->argv[0],
+		strerror(errno));
 	_exit(127);
 }
 
@@ -55,7 +57,8 @@ static void keep_only_its_own(const struct keeper *k)
 	dup2(k->terminal, STDOUT_FILENO);
 	dup2(k->terminal, STDERR_FILENO);
 	for (size_t i = 0; i < k->fd_count; i++)
-		above[i] = fcntl(k->fds[i], F_DUPFD, last); /* any of them may have the number of another */
+		above[i] = fcntl(
+			k->fds[i], F_DUPFD, last); /* any of them may have the number of another */
 	for (size_t i = 0; i < k->fd_count; i++)
 		dup2(above[i], KEEPER_FIRST_FD + (int)i);
 	close_range((unsigned)last, ~0U, 0);
@@ -93,7 +96,8 @@ __attribute__((noreturn)) static void run(const struct keeper *k, pid_t number)
 
 int keeper_start(const struct keeper *k, pid_t *pid, struct err *e)
 {
-	pid_t own = getpid(); /* as the host counts: in a namespace of their own all keepers are number 1 */
+	pid_t own = getpid(); /* as the host counts: in a namespace of their own all keepers are
+				 number 1 */
 
 	/* Best effort: see keeper.h. */
 	if (unshare(CLONE_NEWPID) < 0)

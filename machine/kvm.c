@@ -1,4 +1,5 @@
-/* Trying KVM: see kvm.h. The guest is a firmware that writes to a port, which ends QEMU with a status that tells of it. */
+/* Trying KVM: see kvm.h. The guest is a firmware that writes to a port, which ends QEMU with a
+ * status that tells of it. */
 #include "machine/kvm.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@
 
 static int write_firmware(const char *path, struct err *e)
 {
-	static const uint8_t code[] = {0xb0, WRITTEN, 0xe6, 0xf4, 0xf4}; /* mov $WRITTEN, %al; out %al, $0xf4; hlt */
+	static const uint8_t code[] = {
+		0xb0, WRITTEN, 0xe6, 0xf4, 0xf4}; /* mov $WRITTEN, %al; out %al, $0xf4; hlt */
 	_cleanup_free_ uint8_t *firmware = calloc(1, FIRMWARE_LEN);
 
 	if (!firmware)
@@ -39,8 +41,9 @@ __attribute__((noreturn)) static void run(const char *program, const char *firmw
 	dup2(none, STDIN_FILENO);
 	dup2(none, STDOUT_FILENO);
 	dup2(none, STDERR_FILENO);
-	execl(program, program, "-nodefaults", "-no-user-config", "-machine", KVM_MACHINE, "-accel", "kvm", "-cpu", KVM_CPU, "-m", "2M", "-display", "none", "-bios",
-		firmware, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", (char *)NULL);
+	execl(program, program, "-nodefaults", "-no-user-config", "-machine", KVM_MACHINE, "-accel",
+		"kvm", "-cpu", KVM_CPU, "-m", "2M", "-display", "none", "-bios", firmware,
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", (char *)NULL);
 	_exit(127);
 }
 

@@ -41,16 +41,16 @@
 #define FIRMWARE_VARIABLES "/usr/share/OVMF/OVMF_VARS_4M.fd"
 #define FIRMWARE_MAX (16u << 20) /* bytes */
 #define CPUS_MOST 4
-#define WORDS_MAX 2047 /* bytes of the command line that Linux takes */
+#define WORDS_MAX 2047  /* bytes of the command line that Linux takes */
 #define ISO_MAGIC 32769 /* offset of "CD001" */
 
 struct qemu {
-	char *program;	     /* owned */
+	char *program; /* owned */
 	bool kvm;
 	char *kernel, *initrd; /* of a direct start; owned */
-	struct buf words;    /* for that kernel */
-	int temporary;	     /* an overlay without a name; -1: none */
-	int commands;	     /* our end; -1: not started */
+	struct buf words;      /* for that kernel */
+	int temporary;         /* an overlay without a name; -1: none */
+	int commands;          /* our end; -1: not started */
 };
 
 static bool is_direct(const struct machine_options *o)
@@ -63,17 +63,29 @@ static int check(const struct machine_options *o, struct err *e)
 	bool direct = is_direct(o);
 
 	if (o->display)
-		return err_set(e, -EINVAL, "--gui, --display, --vnc and --web show the X session of a guest of --engine uml; qemu does not have them");
+		return err_set(e, -EINVAL,
+			"--gui, --display, --vnc and --web show the X session of a guest of "
+			"--engine uml; qemu does not have them");
 	if (o->trusted)
-		return err_set(e, -EINVAL, "--trust is for --engine uml: in a machine of qemu no program of the guest is one of this host");
+		return err_set(e, -EINVAL,
+			"--trust is for --engine uml: in a machine of qemu no program of the guest "
+			"is one of this host");
 	if (o->medium && (o->link || o->whole_disk))
-		return err_set(e, -EINVAL, "--medium starts what is on the medium: there is no link then, and no --disk");
+		return err_set(e, -EINVAL,
+			"--medium starts what is on the medium: there is no link then, and no "
+			"--disk");
 	if (o->medium && o->overlay)
-		return err_set(e, -EINVAL, "--overlay keeps what is written to the image's disk, and with --medium the guest has none");
+		return err_set(e, -EINVAL,
+			"--overlay keeps what is written to the image's disk, and with --medium "
+			"the guest has none");
 	if (!direct && (o->kernel || o->append))
-		return err_set(e, -EINVAL, "--kernel and --append are for a kernel that is started directly: without --disk and --medium");
+		return err_set(e, -EINVAL,
+			"--kernel and --append are for a kernel that is started directly: without "
+			"--disk and --medium");
 	if (direct && o->uefi)
-		return err_set(e, -EINVAL, "--firmware is for --disk and --medium: without them a kernel is started directly");
+		return err_set(e, -EINVAL,
+			"--firmware is for --disk and --medium: without them a kernel is started "
+			"directly");
 	return 0;
 }
 
@@ -84,27 +96,36 @@ static int find(struct guest *g, struct err *e)
 
 	if (!q)
 		return err_set(e, -ENOMEM, "no memory");
-	*q = (struct qemu){.program = program_path(PROGRAM), .words = BUF_INIT(65536), .temporary = -1, .commands = -1};
+	*q = (struct qemu){.program = program_path(PROGRAM),
+		.words = BUF_INIT(65536),
+		.temporary = -1,
+		.commands = -1};
 	if (!q->program)
-		return err_set(e, -ENOENT, "there is no " PROGRAM " here: install the package qemu-system-x86");
+		return err_set(e, -ENOENT,
+			"there is no " PROGRAM " here: install the package qemu-system-x86");
 	if (g->o->uefi && (access(FIRMWARE, R_OK) < 0 || access(FIRMWARE_VARIABLES, R_OK) < 0))
-		return err_set(e, -ENOENT, "there is no UEFI firmware here: install the package ovmf");
+		return err_set(
+			e, -ENOENT, "there is no UEFI firmware here: install the package ovmf");
 	q->kvm = kvm_works(q->program, g->dir, &why);
 	if (q->kvm)
 		log_info("QEMU on KVM");
 	else
-		log_info("QEMU without KVM (%s): it emulates the processor, which takes about ten times as long", why.text);
+		log_info("QEMU without KVM (%s): it emulates the processor, which takes about ten "
+			 "times as long",
+			why.text);
 	return 0;
 }
 
-/* The command line of a direct start. What the publisher says of the root and the console is for other machines. */
+/* The command line of a direct start. What the publisher says of the root and the console is for
+ * other machines. */
 static int write_words(struct guest *g, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(65536);
 	struct qemu *q = g->own;
 	_cleanup_free_ char *path = file_path("%s/boot/cmdline", g->dir);
-	int r = buf_printf(&q->words, "console=ttyS0 panic=1 boot=inetboot inetboot.root=/dev/vda%s%s", g->overlay ? " inetboot.rw" : "",
-		g->writes ? " inetboot.writes=/dev/vdb" : "");
+	int r = buf_printf(&q->words,
+		"console=ttyS0 panic=1 boot=inetboot inetboot.root=/dev/vda%s%s",
+		g->overlay ? " inetboot.rw" : "", g->writes ? " inetboot.writes=/dev/vdb" : "");
 
 	if (!r && (g->o->network || g->o->vde))
 		r = buf_printf(&q->words, " inetboot.name=%s", g->o->name);
@@ -118,10 +139,12 @@ static int write_words(struct guest *g, struct err *e)
 		r = buf_printf(&q->words, " %s", g->o->append);
 	if (!r && q->words.len > WORDS_MAX)
 		r = -E2BIG;
-	return r < 0 ? err_set(e, r, "the kernel's command line is longer than %d bytes", WORDS_MAX) : 0;
+	return r < 0 ? err_set(e, r, "the kernel's command line is longer than %d bytes", WORDS_MAX)
+		     : 0;
 }
 
-/* Our archive behind the image's: the kernel unpacks one after the other, each from a multiple of four bytes on. */
+/* Our archive behind the image's: the kernel unpacks one after the other, each from a multiple of
+ * four bytes on. */
 static int append_archive(const char *initrd, struct err *e)
 {
 	_cleanup_free_ char *path = resource_path("attach.cpio.gz", e);
@@ -131,7 +154,9 @@ static int append_archive(const char *initrd, struct err *e)
 
 	if (!path || file_load(AT_FDCWD, path, &archive, e) < 0)
 		return -EIO;
-	if (fd < 0 || fstat(fd, &st) < 0 || file_write(fd, "\0\0\0", (size_t)(-st.st_size & 3)) < 0 || file_write(fd, archive.data, archive.len) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0 ||
+		file_write(fd, "\0\0\0", (size_t)(-st.st_size & 3)) < 0 ||
+		file_write(fd, archive.data, archive.len) < 0)
 		return err_errno(e, "cannot put our archive behind the image's initrd");
 	return 0;
 }
@@ -142,17 +167,26 @@ static int fetch_kernel(struct guest *g, const char *dir, struct err *e)
 	int r;
 
 	if (!g->link)
-		return g->o->kernel ? 0 : err_set(e, -ENOENT, "%s is no image in a store, so no kernel belongs to it: --disk starts it as a whole disk, --kernel FILE with another kernel", g->o->link);
+		return g->o->kernel ? 0
+				    : err_set(e, -ENOENT,
+					      "%s is no image in a store, so no kernel belongs to "
+					      "it: --disk starts it as a whole disk, --kernel FILE "
+					      "with another kernel",
+					      g->o->link);
 	r = boot_fetch(g->link, &g->o->image, dir, g->messages, g->until_ms, e);
 	if (r == -ENOENT && g->o->kernel)
 		return 0;
-	return r == -ENOENT ? err_set(e, r, "the image has no boot entry of type linux: --disk starts it as a whole disk, --kernel FILE with another kernel") : r;
+	return r == -ENOENT ? err_set(e, r,
+				      "the image has no boot entry of type linux: --disk starts it "
+				      "as a whole disk, --kernel FILE with another kernel")
+			    : r;
 }
 
 static int prepare_direct(struct guest *g, struct err *e)
 {
 	struct qemu *q = g->own;
-	_cleanup_free_ char *dir = file_path("%s/boot", g->dir), *fetched = file_path("%s/boot/kernel", g->dir);
+	_cleanup_free_ char *dir = file_path("%s/boot", g->dir),
+			    *fetched = file_path("%s/boot/kernel", g->dir);
 	int r;
 
 	q->initrd = file_path("%s/boot/initrd", g->dir);
@@ -165,8 +199,10 @@ static int prepare_direct(struct guest *g, struct err *e)
 		return r;
 	q->kernel = strdup(g->o->kernel ? g->o->kernel : fetched);
 	if (!q->kernel || access(q->kernel, R_OK) < 0)
-		return err_errno(e, "cannot read the kernel %s", g->o->kernel ? g->o->kernel : "of the image's boot entry");
-	r = access(q->initrd, F_OK) < 0 ? initramfs_write(q->initrd, NULL, NULL, e) : append_archive(q->initrd, e);
+		return err_errno(e, "cannot read the kernel %s",
+			g->o->kernel ? g->o->kernel : "of the image's boot entry");
+	r = access(q->initrd, F_OK) < 0 ? initramfs_write(q->initrd, NULL, NULL, e)
+					: append_archive(q->initrd, e);
 	return r < 0 ? r : write_words(g, e);
 }
 
@@ -187,7 +223,8 @@ static int prepare(struct guest *g, struct err *e)
 	int r = 0;
 
 	if (g->overlay)
-		r = overlay_prepare(g->o->overlay, g->disk_here, g->feed->image.version ? &g->feed->image : NULL, e);
+		r = overlay_prepare(g->o->overlay, g->disk_here,
+			g->feed->image.version ? &g->feed->image : NULL, e);
 	else if (g->o->whole_disk)
 		r = q->temporary = overlay_temporary(g->disk_here, e);
 	if (r >= 0)
@@ -209,30 +246,36 @@ static void add_file(struct arguments *a, const char *name, const char *path, co
 	_cleanup_buf_ struct buf text = BUF_INIT(65536);
 
 	for (const char *p = path; *p; p++)
-		a->full |= buf_append(&text, ",,", *p == ',' ? 2 : 0) < 0 || (*p != ',' && buf_append(&text, p, 1) < 0);
+		a->full |= buf_append(&text, ",,", *p == ',' ? 2 : 0) < 0 ||
+			   (*p != ',' && buf_append(&text, p, 1) < 0);
 	arguments_add(a, "-blockdev");
-	arguments_printf(a, "driver=file,node-name=%s-file,filename=%.*s%s", name, (int)text.len, (char *)text.data, more);
+	arguments_printf(a, "driver=file,node-name=%s-file,filename=%.*s%s", name, (int)text.len,
+		(char *)text.data, more);
 }
 
 static void add_raw(struct arguments *a, const char *name, const char *path, bool writable)
 {
 	add_file(a, name, path, writable ? ",discard=unmap" : ",read-only=on");
 	arguments_add(a, "-blockdev");
-	arguments_printf(a, "driver=raw,node-name=%s,file=%s-file,%s", name, name, writable ? "discard=unmap" : "read-only=on");
+	arguments_printf(a, "driver=raw,node-name=%s,file=%s-file,%s", name, name,
+		writable ? "discard=unmap" : "read-only=on");
 }
 
-/* Returns the node of the disk. What lies over it says nothing about what is below: it is told here. */
+/* Returns the node of the disk. What lies over it says nothing about what is below: it is told
+ * here. */
 static const char *add_disk(struct arguments *a, const struct guest *g, struct keeper *k)
 {
 	const struct qemu *q = g->own;
-	_cleanup_free_ char *temporary = q->temporary < 0 ? NULL : file_path("/proc/self/fd/%d", give(k, q->temporary));
+	_cleanup_free_ char *temporary =
+		q->temporary < 0 ? NULL : file_path("/proc/self/fd/%d", give(k, q->temporary));
 
 	add_raw(a, "disk", g->disk, false);
 	if (!g->overlay && !temporary)
 		return "disk";
 	add_file(a, "overlay", temporary ? temporary : g->overlay, ",discard=unmap");
 	arguments_add(a, "-blockdev");
-	arguments_add(a, "driver=qcow2,node-name=overlay,file=overlay-file,backing=disk,discard=unmap");
+	arguments_add(
+		a, "driver=qcow2,node-name=overlay,file=overlay-file,backing=disk,discard=unmap");
 	return "overlay";
 }
 
@@ -243,7 +286,8 @@ static void add_medium(struct arguments *a, const char *path)
 	char magic[5] = "";
 
 	add_raw(a, "medium", path, false);
-	if (fd >= 0 && !file_pread(fd, magic, sizeof(magic), ISO_MAGIC) && !memcmp(magic, "CD001", sizeof(magic))) {
+	if (fd >= 0 && !file_pread(fd, magic, sizeof(magic), ISO_MAGIC) &&
+		!memcmp(magic, "CD001", sizeof(magic))) {
 		arguments_add(a, "-device");
 		arguments_add(a, "ide-cd,drive=medium,bootindex=0");
 		return;
@@ -255,7 +299,8 @@ static void add_medium(struct arguments *a, const char *path)
 }
 
 /* Two guests with one address would be none. */
-static int add_network(struct arguments *a, const struct guest *g, struct keeper *k, int *connection, struct err *e)
+static int add_network(struct arguments *a, const struct guest *g, struct keeper *k,
+	int *connection, struct err *e)
 {
 	uint8_t b[6];
 
@@ -269,10 +314,12 @@ static int add_network(struct arguments *a, const struct guest *g, struct keeper
 	arguments_printf(a, "dgram,id=network,local.type=fd,local.str=%d", give(k, *connection));
 	arguments_add(a, "-device");
 	if (g->o->mac)
-		arguments_printf(a, "%s,netdev=network,romfile=,mac=%s", g->o->whole_disk ? "e1000" : "virtio-net-pci", g->o->mac);
+		arguments_printf(a, "%s,netdev=network,romfile=,mac=%s",
+			g->o->whole_disk ? "e1000" : "virtio-net-pci", g->o->mac);
 	else
-		arguments_printf(a, "%s,netdev=network,romfile=,mac=%02x:%02x:%02x:%02x:%02x:%02x", g->o->whole_disk ? "e1000" : "virtio-net-pci", b[0], b[1], b[2],
-			b[3], b[4], b[5]);
+		arguments_printf(a, "%s,netdev=network,romfile=,mac=%02x:%02x:%02x:%02x:%02x:%02x",
+			g->o->whole_disk ? "e1000" : "virtio-net-pci", b[0], b[1], b[2], b[3], b[4],
+			b[5]);
 	return 0;
 }
 
@@ -321,8 +368,11 @@ static void add_firmware(struct arguments *a, const struct guest *g, struct keep
 
 static void add_machine(struct arguments *a, const struct guest *g, struct keeper *k, int commands)
 {
-	static const char *const words[] = {"-nodefaults", "-no-user-config", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-machine", KVM_MACHINE, "-cpu", KVM_CPU, "-display", "none", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-device", "virtio-rng-pci"};
+	static const char *const words[] = {"-nodefaults", "-no-user-config", "-sandbox",
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-machine", KVM_MACHINE, "-cpu", KVM_CPU, "-display", "none", "-chardev",
+		"stdio,id=console,signal=off", "-serial", "chardev:console", "-device",
+		"virtio-rng-pci"};
 	const struct qemu *q = g->own;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -343,7 +393,8 @@ static void add_machine(struct arguments *a, const struct guest *g, struct keepe
 	arguments_add(a, "chardev=commands,mode=control");
 }
 
-/* A serial line says carriage return and newline itself. (QEMU asks for processing of output, but not for which.) */
+/* A serial line says carriage return and newline itself. (QEMU asks for processing of output, but
+ * not for which.) */
 static void make_raw(int terminal)
 {
 	struct termios t;
@@ -404,7 +455,8 @@ static enum machine_end judge(int status, const struct watch *w, struct err *e)
 	if (!status)
 		return MACHINE_CLEAN;
 	if (status == 1 && !w->kernel_ms) {
-		err_set(e, -EIO, "QEMU did not start; the last that it said: %s", w->last[0] ? w->last : "nothing");
+		err_set(e, -EIO, "QEMU did not start; the last that it said: %s",
+			w->last[0] ? w->last : "nothing");
 		return MACHINE_NOT_STARTED;
 	}
 	err_set(e, -EIO, "QEMU ended with status %d", status);

@@ -24,7 +24,8 @@ static void drain(int fd)
 int qmp_command(int fd, const char *command, struct err *e)
 {
 	char text[TEXT_MAX];
-	int len = snprintf(text, sizeof(text), "{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"%s\"}\n", command);
+	int len = snprintf(text, sizeof(text),
+		"{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"%s\"}\n", command);
 
 	drain(fd);
 	if (send(fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) != len)
