@@ -41,6 +41,7 @@ __attribute__((noreturn)) static void run(const char *program, const char *firmw
 	dup2(none, STDIN_FILENO);
 	dup2(none, STDOUT_FILENO);
 	dup2(none, STDERR_FILENO);
+	close_range(STDERR_FILENO + 1, ~0U, 0);
 	execl(program, program, "-nodefaults", "-no-user-config", "-machine", KVM_MACHINE, "-accel",
 		"kvm", "-cpu", KVM_CPU, "-m", "2M", "-display", "none", "-bios", firmware,
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", (char *)NULL);
