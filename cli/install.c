@@ -23,21 +23,14 @@
 
 static const char help[] =
 	"Usage: inetboot install DISK --entry 'TITLE=LINK'... [OPTION]...\n\n"
-	"Puts a boot medium on a whole disk or stick, with a partition that keeps what is fetched "
-	"and what the systems write. All that is on\n"
-	"the disk is lost: what that is is shown, and asked about. DISK may also be a file that "
-	"stands for one.\n\n" MEDIUM_ENTRIES_HELP "      --yes                  do not ask\n"
-	"      --fill                 fetch the rest of an image while it is in use: later starts "
-	"need no network\n"
-	"      --writes HOW           keep (default): what a system writes is there again at its "
-	"next start, which is on the same version of the\n"
+	"Puts a boot medium on a whole disk or stick, with a partition that keeps what is fetched and what the systems write. All that is on\n"
+	"the disk is lost: what that is is shown, and asked about. DISK may also be a file that stands for one.\n\n" MEDIUM_ENTRIES_HELP "      --yes                  do not ask\n"
+	"      --fill                 fetch the rest of an image while it is in use: later starts need no network\n"
+	"      --writes HOW           keep (default): what a system writes is there again at its next start, which is on the same version of the\n"
 	"                             image; none: it is gone at the end\n"
-	"      --size SIZE            make the file DISK of this size, e.g. "
-	"8G\n" MEDIUM_OPTIONS_HELP "  -h, --help                 show this\n\n"
-	"The disk starts PCs by BIOS, by UEFI and with Secure Boot. `inetboot medium` has the "
-	"entries' and other options in common.\n\n"
-	"Example: sudo inetboot install /dev/sdX --fill --entry "
-	"'Debian=http://192.0.2.1/store/debian#RWQ...'\n";
+	"      --size SIZE            make the file DISK of this size, e.g. 8G\n" MEDIUM_OPTIONS_HELP "  -h, --help                 show this\n\n"
+	"The disk starts PCs by BIOS, by UEFI and with Secure Boot. `inetboot medium` has the entries' and other options in common.\n\n"
+	"Example: sudo inetboot install /dev/sdX --fill --entry 'Debian=http://192.0.2.1/store/debian#RWQ...'\n";
 
 enum {
 	OPT_YES = OPT_MEDIUM_OWN,
@@ -132,8 +125,7 @@ static int ask(const struct installing *i, struct err *e)
 		return 0;
 	if (!isatty(STDIN_FILENO))
 		return err_set(e, -EPERM,
-			"nobody is here to be asked whether all that is on %s may go: --yes says "
-			"so",
+			"nobody is here to be asked whether all that is on %s may go: --yes says so",
 			i->m.out);
 	fprintf(stderr, "Erase all of it? [y/N] ");
 	answer = getchar();
@@ -155,8 +147,7 @@ static int look(struct installing *i, struct err *e)
 	if (i->is_new)
 		return i->size ? 0
 			       : err_set(e, -ENOENT,
-					 "there is no such disk; for a file that stands for one, "
-					 "say --size");
+					 "there is no such disk; for a file that stands for one, say --size");
 	if (i->size)
 		return err_set(e, -EEXIST, "--size is for a file that is not there yet");
 	r = show(i->m.out, e);
@@ -194,8 +185,7 @@ static int run(struct installing *i)
 		err_add(&e, "cannot install on %s", i->m.out);
 		return cli_fail(&e);
 	}
-	printf("%s starts by itself now, by BIOS or UEFI: choose it in the firmware's boot menu. "
-	       "What is fetched is kept on it%s.\n",
+	printf("%s starts by itself now, by BIOS or UEFI: choose it in the firmware's boot menu. What is fetched is kept on it%s.\n",
 		i->m.out, i->writes ? ", and what is written" : "");
 	return EXIT_OK;
 }

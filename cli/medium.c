@@ -8,23 +8,17 @@
 
 static const char help[] =
 	"Usage: inetboot medium OUT --entry 'TITLE=LINK'... [OPTION]...\n\n"
-	"Makes a boot medium: a small Linux that brings up the network, fetches the kernel and "
-	"initrd of the chosen image, checks them\n"
-	"against the link's key, and starts the image with the Internet virtual disk as its root. "
-	"OUT is a file, or a folder for pxe and grub.\n\n" MEDIUM_ENTRIES_HELP
-	"      --format FORM          iso: a CD that is also a USB stick, for BIOS and UEFI "
-	"(default)\n"
-	"                             usb: a disk image with a FAT32, for a stick that other files "
-	"go on, too\n"
+	"Makes a boot medium: a small Linux that brings up the network, fetches the kernel and initrd of the chosen image, checks them\n"
+	"against the link's key, and starts the image with the Internet virtual disk as its root. OUT is a file, or a folder for pxe and grub.\n\n" MEDIUM_ENTRIES_HELP
+	"      --format FORM          iso: a CD that is also a USB stick, for BIOS and UEFI (default)\n"
+	"                             usb: a disk image with a FAT32, for a stick that other files go on, too\n"
 	"                             efi: one file for UEFI: an ESP, or HTTP boot\n"
 	"                             pxe: kernel, initrd and a script for iPXE\n"
-	"                             grub: kernel, initrd and a menu for a GRUB that is "
-	"there\n" MEDIUM_OPTIONS_HELP "  -h, --help                 show this\n\n"
+	"                             grub: kernel, initrd and a menu for a GRUB that is there\n" MEDIUM_OPTIONS_HELP "  -h, --help                 show this\n\n"
 	"Works without privileges. The same options and packages give the same bytes.\n\n"
 	"Examples:\n"
 	"  inetboot medium inetboot.iso --entry 'Debian=http://192.0.2.1/store/debian#RWQ...'\n"
-	"  inetboot medium /srv/tftp/inetboot --format pxe --entry "
-	"'Lab=http://192.0.2.1/store/lab#RWQ...' --options ip=dhcp\n";
+	"  inetboot medium /srv/tftp/inetboot --format pxe --entry 'Lab=http://192.0.2.1/store/lab#RWQ...' --options ip=dhcp\n";
 
 enum { OPT_FORMAT = OPT_MEDIUM_OWN };
 

@@ -26,41 +26,30 @@ enum medium_option_code {
 
 /* For a table of getopt_long(). */
 #define MEDIUM_LONG_OPTIONS                                                                        \
-	{"entry", required_argument, NULL, OPT_MEDIUM_ENTRY},                                      \
-		{"catalog", required_argument, NULL, OPT_MEDIUM_CATALOG},                          \
-		{"script", required_argument, NULL, OPT_MEDIUM_SCRIPT},                            \
-		{"kernel", required_argument, NULL, OPT_MEDIUM_KERNEL},                            \
-		{"timeout", required_argument, NULL, OPT_MEDIUM_TIMEOUT},                          \
-		{"default", required_argument, NULL, OPT_MEDIUM_DEFAULT},                          \
-		{"console", required_argument, NULL, OPT_MEDIUM_CONSOLE},                          \
-		{"options", required_argument, NULL, OPT_MEDIUM_OPTIONS},                          \
-		{"cacert", required_argument, NULL, OPT_MEDIUM_CACERT},                            \
-	{                                                                                          \
-		"key", required_argument, NULL, OPT_MEDIUM_KEY                                     \
-	}
+	{"entry", required_argument, NULL, OPT_MEDIUM_ENTRY}, \
+	{"catalog", required_argument, NULL, OPT_MEDIUM_CATALOG}, \
+	{"script", required_argument, NULL, OPT_MEDIUM_SCRIPT}, \
+	{"kernel", required_argument, NULL, OPT_MEDIUM_KERNEL}, \
+	{"timeout", required_argument, NULL, OPT_MEDIUM_TIMEOUT}, \
+	{"default", required_argument, NULL, OPT_MEDIUM_DEFAULT}, \
+	{"console", required_argument, NULL, OPT_MEDIUM_CONSOLE}, \
+	{"options", required_argument, NULL, OPT_MEDIUM_OPTIONS}, \
+	{"cacert", required_argument, NULL, OPT_MEDIUM_CACERT}, \
+	{"key", required_argument, NULL, OPT_MEDIUM_KEY}
 
 /* For --help. */
 #define MEDIUM_ENTRIES_HELP                                                                        \
-	"      --entry TITLE=LINK     a line of its menu; LINK may name a version (NAME@N). May "  \
-	"be repeated\n"                                                                            \
-	"      --catalog TITLE=STORE  a line that shows what a store has when it is chosen: URL, " \
-	"or URL#KEY for images of that key alone\n"                                                \
-	"      --script TITLE=URL     a line that runs a script before the system starts; a key "  \
-	"must have signed it: URL#KEY, or --key\n"
+	"      --entry TITLE=LINK     a line of its menu; LINK may name a version (NAME@N). May be repeated\n" \
+	"      --catalog TITLE=STORE  a line that shows what a store has when it is chosen: URL, or URL#KEY for images of that key alone\n" \
+	"      --script TITLE=URL     a line that runs a script before the system starts; a key must have signed it: URL#KEY, or --key\n"
 #define MEDIUM_OPTIONS_HELP                                                                        \
-	"      --kernel KERNEL        stock: Debian's signed kernel (default); small: one with "   \
-	"all drivers built in, made when first used\n"                                             \
-	"      --timeout S            start the default entry after so many seconds (default: "    \
-	"10)\n"                                                                                    \
-	"      --default N            number of that entry (default: 1)\n"                         \
-	"      --console LIST         what the kernel shows its messages on, e.g. "                \
-	"ttyS0,115200;tty0 (default), the last is the main one\n"                                  \
-	"      --options TEXT         more kernel options for all entries, such as nodhcp or "     \
-	"vlan=5: see inetboot-preboot(7)\n"                                                        \
-	"      --cacert FILE          trust these certificate authorities for https (default: "    \
-	"this system's)\n"                                                                         \
-	"      --key KEY              scripts (iscript=) may be signed by this public key; may "   \
-	"be repeated\n"
+	"      --kernel KERNEL        stock: Debian's signed kernel (default); small: one with all drivers built in, made when first used\n" \
+	"      --timeout S            start the default entry after so many seconds (default: 10)\n" \
+	"      --default N            number of that entry (default: 1)\n" \
+	"      --console LIST         what the kernel shows its messages on, e.g. ttyS0,115200;tty0 (default), the last is the main one\n" \
+	"      --options TEXT         more kernel options for all entries, such as nodhcp or vlan=5: see inetboot-preboot(7)\n" \
+	"      --cacert FILE          trust these certificate authorities for https (default: this system's)\n" \
+	"      --key KEY              scripts (iscript=) may be signed by this public key; may be repeated\n"
 
 struct medium {
 	const char *out, *format, *kernel, *console, *options, *cacert;
