@@ -16,22 +16,6 @@ def case(function):
     return function
 
 
-def need(*tools):
-    for tool in tools:
-        if not shutil.which(tool):
-            skip(f"{tool} is not installed (tools/install-deps test medium make medium-test)")
-
-
-def made_store():
-    """A store with a Debian that has its kernel; kept, as making it takes minutes."""
-    kept = os.environ.get("INETBOOT_TEST_STORE")
-    if kept and os.path.exists(f"{kept}/debian/manifest"):
-        os.symlink(kept, "store")
-        return
-    run("key", "key")
-    run("make", "debian", "--store", "store", "--key", "key")
-
-
 def bad_server():
     """tests/badserver.py on the store, and a link to the image there as the machines see it."""
     server = BadServer("store")
@@ -43,14 +27,6 @@ def medium(out, *args, entry=None, format="iso"):
     if not os.path.exists(out):
         run("medium", out, "--entry", f"Debian 'from' the web={entry or link}", "--timeout", "3", "--format", format, *args)
     return out
-
-
-def log_in(machine):
-    machine.expect("login: ")
-    machine.type("user\n")
-    machine.expect(r"\$ ")
-    machine.type("sudo -i\n")
-    machine.expect("# ")
 
 
 def starts(machine, picture=None, kept=False):
@@ -67,26 +43,10 @@ def starts(machine, picture=None, kept=False):
     check("running" in out, f"units failed: {out}")
 
 
-def ends(machine, how="poweroff"):
-    """In order: nothing stays mounted, no loop device is held."""
-    machine.type(f"{how}\n")
-    if how == "reboot":
-        machine.expect("inetboot: the disk is released")
-        machine.kill()
-        return
-    machine.ends()
-    check("inetboot: the disk is released" in machine.text, f"the disk was not released in order:\n{machine.text[-2000:]}")
-    check("not released" not in machine.text, "the end left something mounted")
-
-
 def whole(*args, **more):
     machine = Qemu(*args, **more)
     starts(machine)
     ends(machine)
-
-
-def usb_disk(path):
-    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick,bootindex=1"]
 
 
 @case

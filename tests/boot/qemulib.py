@@ -88,3 +88,43 @@ class Qemu(Console):
     def kill(self):
         self.p.kill()
         self.p.wait()
+
+
+def need(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            skip(f"{tool} is not installed (tools/install-deps test medium make medium-test)")
+
+
+def made_store():
+    """A store with a Debian that has its kernel; kept, as making it takes minutes."""
+    kept = os.environ.get("INETBOOT_TEST_STORE")
+    if kept and os.path.exists(f"{kept}/debian/manifest"):
+        os.symlink(kept, "store")
+        return
+    run("key", "key")
+    run("make", "debian", "--store", "store", "--key", "key")
+
+
+def log_in(machine):
+    machine.expect("login: ")
+    machine.type("user\n")
+    machine.expect(r"\$ ")
+    machine.type("sudo -i\n")
+    machine.expect("# ")
+
+
+def ends(machine, how="poweroff"):
+    """In order: nothing stays mounted, no loop device is held."""
+    machine.type(f"{how}\n")
+    if how == "reboot":
+        machine.expect("inetboot: the disk is released")
+        machine.kill()
+        return
+    machine.ends()
+    check("inetboot: the disk is released" in machine.text, f"the disk was not released in order:\n{machine.text[-2000:]}")
+    check("not released" not in machine.text, "the end left something mounted")
+
+
+def usb_disk(path):
+    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick,bootindex=1"]
