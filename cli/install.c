@@ -19,7 +19,7 @@
 #include "cli/medium_options.h"
 #include "machine/resources.h"
 
-#define SIZE_LEAST (64ULL << 20)
+#define SIZE_LEAST (128ULL << 20) /* as medium/show-disk has it */
 
 static const char help[] =
 	"Usage: inetboot install DISK --entry 'TITLE=LINK'... [OPTION]...\n\n"
@@ -77,7 +77,7 @@ static int take_option(void *context, int code, char *value)
 		if (text_to_size(value, &i->size) < 0 || i->size < SIZE_LEAST ||
 			i->size > INT64_MAX)
 			return cli_usage("install",
-				"--size takes a size of at least 64M, like 8G, not '%s'", value);
+				"--size takes a size of at least 128M, like 8G, not '%s'", value);
 		return 0;
 	}
 }
