@@ -129,6 +129,45 @@ if os.geteuid() or subprocess.run(["losetup", "-f"], stdout=subprocess.DEVNULL, 
     done()
 device = loop("disk")
 refused(f"is used by the loop device {device}", "disk", "--yes")
+# Which version starts over what was written (medium/storage), with its ext4 on /media of a mount namespace.
+KEY = ENTRY[1].split("#")[1]
+AT = "http://192.0.2.1/store/debian"
+OTHER = make_key("other.key")
+
+
+def chosen(link, written, words=""):
+    script = f"""set -eu
+        say() {{ :; }}
+        nocache= memcache= ram= writes={words}
+        . {os.path.dirname(PARTS)}/../storage
+        mount -o loop part3 /media
+        mkdir -p /media/writes
+        cache_device=/dev/loop
+        for exact in {" ".join(written)}; do mkdir "/media/writes/$(writes_of "$exact")"; done
+        link='{link}'
+        choose_version
+        echo "$wanted"
+        rmdir /media/writes/* 2>/dev/null || true
+        umount /media"""
+    return tool("unshare", "-m", "sh", "-c", script).strip()
+
+
+if os.path.isdir("/media"):
+    written = [f"{AT}@{n}#{KEY}" for n in (2, 10, 9)]
+    for link, there, words, wanted in [
+        (f"{AT}#{KEY}", [], "", f"{AT}#{KEY}"),
+        (f"{AT}#{KEY}", written, "", f"{AT}@10#{KEY}"),
+        (f"{AT}/#{KEY}", written, "", f"{AT}@10#{KEY}"),
+        (f"{AT}#{KEY}", written, "new", f"{AT}#{KEY}"),
+        (f"{AT}#{KEY}", written, "none", f"{AT}#{KEY}"),
+        (f"{AT}@9#{KEY}", written, "", f"{AT}@9#{KEY}"),
+        (f"{AT}#{OTHER}", written, "", f"{AT}#{OTHER}"),
+        (f"{AT}-2#{KEY}", written, "", f"{AT}-2#{KEY}"),
+        (AT, [f"{AT}@3"], "", f"{AT}@3"),
+    ]:
+        got = chosen(link, there, words)
+        check(got == wanted, f"{link} {words}: {got} instead of {wanted}")
+
 # A file system on the whole disk that is mounted; here, and where we do not see it.
 tool("mkfs.ext4", "-q", "-F", device)
 os.mkdir("mnt")
