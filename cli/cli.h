@@ -18,6 +18,7 @@ int cmd_get(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_guests(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_install(int argc, char **argv);
 int cmd_join(int argc, char **argv);
 int cmd_kexec(int argc, char **argv);
 int cmd_key(int argc, char **argv);

@@ -47,6 +47,7 @@ static const struct command {
 	{"publish", cmd_publish, "put a disk image into a store"},
 	{"make", cmd_make, "make a bootable image of Debian: minimal, server or desktop"},
 	{"medium", cmd_medium, "make a CD, stick or network image that boots images on any machine"},
+	{"install", cmd_install, "put a boot medium on a disk, with a cache and what systems write"},
 	{"commit", cmd_commit, "publish what a guest wrote as the next version"},
 	{"diff", cmd_diff, "show what differs between two versions"},
 	{"profile", cmd_profile, "make a boot pack of recorded boots"},

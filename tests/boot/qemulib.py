@@ -112,3 +112,19 @@ def log_in(machine):
     machine.expect(r"\$ ")
     machine.type("sudo -i\n")
     machine.expect("# ")
+
+
+def ends(machine, how="poweroff"):
+    """In order: nothing stays mounted, no loop device is held."""
+    machine.type(f"{how}\n")
+    if how == "reboot":
+        machine.expect("inetboot: the disk is released")
+        machine.kill()
+        return
+    machine.ends()
+    check("inetboot: the disk is released" in machine.text, f"the disk was not released in order:\n{machine.text[-2000:]}")
+    check("not released" not in machine.text, "the end left something mounted")
+
+
+def usb_disk(path):
+    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick,bootindex=1"]
