@@ -120,9 +120,11 @@ def grub():
 # ---- the medium's Linux alone, with kernel options as typed by hand ----
 
 
-def preboot(options, *args, **more):
+def preboot(options, *args, main="tty0", **more):
+    """main: the console that is the system's main one."""
     medium("pair", format="grub")
-    return Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"console=ttyS0 console=tty0 {options}", *args, **more)
+    consoles = "console=ttyS0 console=tty0" if main == "tty0" else "console=tty0 console=ttyS0"
+    return Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"{consoles} {options}", *args, **more)
 
 
 def screen(machine, *texts):
@@ -460,19 +462,63 @@ def stick(kind):
 @case
 def xen():
     """An entry of type xen: the hypervisor, and on it a Debian as dom0, with the virtual disk as its root."""
-    if not os.path.exists("store/xen/manifest"):
+    if not os.path.exists("store/pvgrub/manifest"):
         secret = os.environ.get("INETBOOT_TEST_KEY", "key")
-        run("make", "debian", "xen.img", "--packages", "xen-hypervisor-4.17-amd64,xen-utils-4.17")
-        subprocess.run(["/sbin/debugfs", "-R", "dump /boot/xen-4.17-amd64.gz xen.gz", "xen.img"], check=True, stderr=subprocess.DEVNULL)
+        run("make", "debian", "xen.img", "--packages", "xen-hypervisor-4.17-amd64,xen-utils-4.17,grub-xen-host")
+        for path, name in ("/boot/xen-4.17-amd64.gz", "xen.gz"), ("/usr/lib/grub-xen/grub-x86_64-xen.bin", "pvgrub"):
+            subprocess.run(["/sbin/debugfs", "-R", f"dump {path} {name}", "xen.img"], check=True, stderr=subprocess.DEVNULL)
         run("publish", "xen.img", "store", "--name", "xen", "--key", secret, "--title", "Debian on Xen", "--type", "xen", "--kernel", "xen.gz", "--module", "xen.img.vmlinuz",
             "--initrd", "xen.img.initrd", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/xen#')}", memory="2048")
+        os.makedirs("menu/boot/grub")
+        with open("menu/boot/grub/grub.cfg", "w") as f:
+            f.write("menuentry 'No Linux here' { true }\n")
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "menu", "menu.img", "8M"], check=True)
+        run("publish", "menu.img", "store", "--name", "pvgrub", "--key", secret, "--type", "domu", "--kernel", "pvgrub")
+    guests = [link, link.replace("/debian#", "/pvgrub#")]
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/xen#')} " + " ".join(f"inetboot.guest={one}" for one in guests), memory="3072")
     machine.expect("inetboot: starting Debian on Xen")
     machine.expect("inetboot: root file system ext4")
+    machine.expect("inetboot: debian runs")
+    machine.expect("inetboot: pvgrub runs")
+    machine.type("\n")
     log_in(machine)
     out = machine.command("cat /sys/hypervisor/type /proc/cmdline; xl list")
     check("xen\r\n" in out and "Domain-0" in out and "boot=inetboot" in out, f"no dom0: {out}")
+    check("debian " in out and "pvgrub " in out, f"no guests: {out}")
+    # Neither a Linux alone, nor Linux alone.
+    machine.type("xl console pvgrub\n")
+    machine.expect("grub>|No Linux here")
+    machine.type("\x1d")
+    machine.type("xl console debian\n")
+    machine.expect("debian login: ", 1200)
+    machine.type("\x1d")
+    machine.type("inetboot guests --stop && xl list | wc -l && ls /run/initramfs/inetboot/guests\n")
+    machine.expect("\n2\r\n")
     ends(machine)
+
+
+@case
+def carrier():
+    """An image that only knows a PC's disk, in the QEMU of a Linux that carries it."""
+    if not os.path.exists("store/carrier/manifest"):
+        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
+        run("make", "debian", "carrier.img", "--packages", "qemu-system-x86")
+        run("publish", "carrier.img", "store", "--name", "carrier", "--key", secret, "--title", "Debian with QEMU", "--type", "linux", "--kernel", "carrier.img.vmlinuz", "--initrd",
+            "carrier.img.initrd", "--level", "1")
+        # Writes to the first serial line, and halts.
+        code = bytes.fromhex("fa31c08ed8be177cfcac84c07406baf803eeebf5f4ebfd") + b"No Linux here\r\n\0"
+        with open("sector.img", "wb") as f:
+            f.write(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+        run("publish", "sector.img", "store", "--name", "sector", "--key", secret, "--type", "image")
+    there = link.replace("/debian#", "/sector#")
+    machine = preboot(f"httpfuse={there}", memory="2048")
+    screen(machine, "carrier=LINK")
+    machine.kill()
+    machine = preboot(f"httpfuse={there} carrier={link.replace('/debian#', '/carrier#')}", memory="2048", main="ttyS0")
+    machine.expect("inetboot: fetching what carries it")
+    machine.expect("inetboot: starting Debian with QEMU")
+    machine.expect("No Linux here")
+    machine.kill()
 
 
 @case
