@@ -13,7 +13,7 @@ SCREENS = os.environ.get("INETBOOT_SCREENSHOTS") or os.path.join(os.path.dirname
 class Qemu(Console):
     """A machine, with its serial line on a socket; user networking, in which 10.0.2.2 is this host."""
 
-    def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True, netdev="user,id=n", monitor=()):
+    def __init__(self, *args, memory="1024", nic="virtio-net-pci", firmware=None, network=True, netdev="user,id=n", monitor=(), cpu="max"):
         self.number = len(started)
         self.serial_path, self.monitor_path = f"{DIR}/serial.{self.number}", f"{DIR}/monitor.{self.number}"
         more = ["-netdev", netdev, "-device", f"{nic},netdev=n"] if network else ["-nic", "none"]
@@ -26,7 +26,7 @@ class Qemu(Console):
             variables = f"{DIR}/vars.{self.number}"
             shutil.copy(firmware[1], variables)
             more += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware[0]}", "-drive", f"if=pflash,format=raw,file={variables}"]
-        args = ["qemu-system-x86_64", "-machine", machine, "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
+        args = ["qemu-system-x86_64", "-machine", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", memory, "-display", "none",
                                    "-chardev", f"socket,id=serial,path={self.serial_path},server=on,wait=off,logfile={DIR}/serial.{self.number}.log", "-serial", "chardev:serial", "-monitor", f"unix:{self.monitor_path},server=on,wait=off",
                                    "-device", "virtio-rng-pci", *more, *args]
         self.p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
