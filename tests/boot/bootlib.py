@@ -215,6 +215,15 @@ def user_processes():
     return out
 
 
+def command_line(pid):
+    """Its words, each with a zero byte behind it; nothing, where it has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
 def display_sockets():
     """X servers of this host."""
     return set(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else set()

@@ -1,6 +1,6 @@
 """Machines of QEMU. Without further arguments: a whole operating system of one sector, from a disk and from a medium; what is kept of it, and how it ends. `linux`: a Debian
 that has its kernel, started directly, on one network with a guest of User-Mode Linux; `medium`: the same from a boot medium."""
-import os, shutil, sys
+import os, pty, shutil, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from qemulib import *
@@ -123,10 +123,18 @@ def ends():
     m.expect("boot 1")
     m.p.send_signal(signal.SIGTERM)
     check(m.end()["end"] == "clean", "SIGTERM is not an orderly shutdown")
+    # Ctrl-] on a terminal.
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(as_user_args()[0], as_user_args(INETBOOT, "boot", "--engine", "qemu", "--disk", "--network", "none", path))
+    screen = Console("a terminal", terminal, LIMIT)
+    screen.expect("boot 1")
+    os.write(terminal, b"\x1d")
+    check(os.waitpid(pid, 0)[1] == 0, "Ctrl-] is not an orderly shutdown")
     secret = os.open(path, os.O_RDONLY)
     m = qemu(path, "--disk", fds=(secret,))
     m.expect("boot 1")
-    machine = next(p for p in user_processes() if b"-sandbox" in open(f"/proc/{p}/cmdline", "rb").read())
+    machine = next(p for p in user_processes() if b"-sandbox" in command_line(p))
     files = [os.readlink(f"/proc/{machine}/fd/{fd}") for fd in os.listdir(f"/proc/{machine}/fd")]
     check(sum(f == path for f in files) == 1 and "/dev/ptmx" not in files, f"the guest has files that are not for it: {files}")
     m.p.kill()
@@ -176,8 +184,11 @@ def linux():
     m = Machine(link, "--engine", "uml", "--name", "second")
     m.end(status=1)
     check("--engine qemu" in m.text, f"not said that it is of another engine: {m.text}")
-    b = Machine("--name=second", "--until", "login: ")
-    check(b.end()["until_ms"], "a machine with a name does not start again")
+    b = Machine("--name=second")
+    log_in(b)
+    out = b.command("cat /root/file")
+    check("kept" in out, f"what a machine with a name wrote is not there: {out}")
+    b.poweroff()
 
     m = at_login("--overlay", "kept.qcow2")
     m.command("echo kept >/root/file")
