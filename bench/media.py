@@ -229,6 +229,7 @@ ROWS = (
     (FETCH, Row.fetched),
     (NBD, Row.nbd),
 )
+WITHOUT_PEERS = ROWS[:4]
 
 
 def take_row(samples, name, take, row):
@@ -250,9 +251,9 @@ def take_row(samples, name, take, row):
     row.line.wait_until_quiet()  # so that the next row counts its own only
 
 
-def take_rows(workplace, offer, samples, where, line, server):
+def take_rows(workplace, offer, rows, samples, where, line, server):
     stick = os.path.join(workplace.dir, "stick")
-    for name, take in ROWS:
+    for name, take in rows:
         if name in samples.failed or samples.median(name, "over_s") or (name == WARM and not samples.median(COLD, "login_s")):
             continue
         say("media, %s: %s (load %.1f)" % (where, name, load()))
@@ -260,7 +261,7 @@ def take_rows(workplace, offer, samples, where, line, server):
         take_row(samples, name, take, Row(workplace, offer, line, server, stick))
 
 
-def measure(workplace, rounds, lines):
+def measure(workplace, rounds, lines=LINES_USUAL, rows=ROWS):
     workplace.need_relay()
     workplace.need_medium()
     workplace.memory(FOLDER)
@@ -272,7 +273,7 @@ def measure(workplace, rounds, lines):
             try:
                 with line_and_server(workplace, rate, rtt_ms) as (line, server):
                     measure_line(samples, line, "%s%s/disk.img" % (server.url, FOLDER), offer.disk)
-                    take_rows(workplace, offer, samples, "round %d, %s" % (number + 1, name), line, server)
+                    take_rows(workplace, offer, rows, samples, "round %d, %s" % (number + 1, name), line, server)
             except (Failed, OSError, ValueError) as why:
                 samples.fail(LINE, why)
     return {"lines": lines, "bytes": offer.json(), "by_line": {name: samples.json() for name, samples in by_line.items()}}
