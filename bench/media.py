@@ -254,8 +254,10 @@ def take_row(samples, name, take, row):
 def take_rows(workplace, offer, rows, samples, where, line, server):
     stick = os.path.join(workplace.dir, "stick")
     for name, take in rows:
-        if name in samples.failed or samples.median(name, "over_s") or (name == WARM and not samples.median(COLD, "login_s")):
+        if name in samples.failed or samples.median(name, "over_s"):
             continue
+        if name == WARM and (COLD in samples.failed or samples.median(COLD, "over_s")):
+            continue  # nothing has filled the stick
         say("media, %s: %s (load %.1f)" % (where, name, load()))
         drop_page_cache()
         take_row(samples, name, take, Row(workplace, offer, line, server, stick))
