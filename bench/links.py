@@ -4,6 +4,7 @@ Debian, which boots to its login prompt, and one with a desktop, until that is p
 A row's time has two parts: what comes before the machine is started (a mount, a download, a pull), and the boot. Requests and bytes are
 those of the row from its begin to the prompt, as we call what a guest's console shows when it is up."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -162,6 +163,28 @@ def take_row(samples, name, take, row):
     row.line.wait_until_quiet()  # so that the next row counts its own only
 
 
+@contextlib.contextmanager
+def line_and_server(workplace, rate, rtt_ms):
+    """A line, and nginx at its other end."""
+    line = Line(workplace.relay, rate, rtt_ms)
+    try:
+        folder = tempfile.mkdtemp(prefix="line.", dir=workplace.dir)
+        server = WebServer(os.path.join(folder, "nginx"), workplace.root, SERVER, line.server.inside, log=True)
+        try:
+            yield line, server
+        finally:
+            server.stop()
+    finally:
+        line.close()
+
+
+def measure_line(samples, line, url, file):
+    """Adds what the line really is, by the file that the URL has."""
+    rtt_ms, rate = line.measure(url, os.path.getsize(file))
+    samples.add(LINE, "rtt_ms", rtt_ms)
+    samples.add(LINE, "bits_per_s", rate)
+
+
 class Round:
     """All rows on a line, one after the other."""
 
@@ -176,21 +199,11 @@ class Round:
         return not (self.quick and (samples.median(name, "sum_s") or 0) > SLOW_S)
 
     def on_line(self, samples, name, rate, rtt_ms):
-        line = Line(self.workplace.relay, rate, rtt_ms)
-        try:
-            folder = tempfile.mkdtemp(prefix="line.", dir=self.workplace.dir)
-            server = WebServer(os.path.join(folder, "nginx"), self.workplace.root, SERVER, line.server.inside, log=True)
-            try:
-                self.take(samples, name, line, server)
-            finally:
-                server.stop()
-        finally:
-            line.close()
+        with line_and_server(self.workplace, rate, rtt_ms) as (line, server):
+            self.take(samples, name, line, server)
 
     def take(self, samples, line_name, line, server):
-        rtt_ms, rate = line.measure("%s%s/%s.img" % (server.url, FOLDER, self.guest.offer.name), os.path.getsize(self.guest.image))
-        samples.add(LINE, "rtt_ms", rtt_ms)
-        samples.add(LINE, "bits_per_s", rate)
+        measure_line(samples, line, "%s%s/%s.img" % (server.url, FOLDER, self.guest.offer.name), self.guest.image)
         cache = tempfile.mkdtemp(prefix="cache.", dir=self.workplace.dir)
         for name, take in self.rows:
             if not self.wanted(samples, name, cache):

@@ -2,6 +2,7 @@
 
 from reads import ALONE
 from report_links import links_aims, links_table
+from report_media import media_aims, media_table
 from report_network import network_table
 from report_scale import scale_aims, scale_table
 from report_updates import updates_aims, updates_table
@@ -98,6 +99,7 @@ PARTS = (
     ("updates", updates_table, updates_aims),
     ("scale", scale_table, scale_aims),
     ("network", network_table, None),
+    ("media", media_table, media_aims),
 )
 
 

@@ -70,7 +70,7 @@ class Workplace:
         self.dir = tempfile.mkdtemp(prefix="run.", dir=self.kept)
         self.root = os.path.join(self.dir, "www")
         self.server = None
-        self.build = build
+        self.build, self.own_build = build, not build
         self.large = large
 
     def make_disk(self):
@@ -111,6 +111,16 @@ class Workplace:
         for path in (self.relay, "/dev/net/tun"):
             if not os.path.exists(path):
                 raise Failed("%s is not there: no lines between network namespaces" % path)
+
+    def need_medium(self):
+        """`inetboot make` and `inetboot medium` work: what they run, and the medium's own programs."""
+        run([os.path.join(SOURCE, "tools/install-deps"), "make", "medium", "medium-parts"], 1800)
+        if self.own_build:
+            run(["ninja", "-C", self.build], 1800)
+            run([os.path.join(SOURCE, "tools/medium-parts"), self.build], 3600)
+        parts = os.path.join(self.build, "medium/parts")
+        if not os.path.exists(parts):
+            raise Failed("%s is not there: make medium-parts" % parts)
 
     def prepare_large(self):
         if not self.large:
