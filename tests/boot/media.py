@@ -493,7 +493,7 @@ def xen():
     machine.type("xl console debian\n")
     machine.expect("debian login: ", 1200)
     machine.type("\x1d")
-    machine.type("inetboot guests --stop && xl list | wc -l && ls /run/initramfs/inetboot/guests\n")
+    machine.type("inetboot guests --stop && xl list | wc -l && ls /run/initramfs/inetboot/machines\n")
     machine.expect("\n2\r\n")
     ends(machine)
 
