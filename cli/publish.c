@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "machine/engine.h"
 #include "machine/machine.h"
 #include "machine/watch.h"
 #include "publish/pack_maker.h"
@@ -277,12 +278,14 @@ static int record_boot(const struct publishing *p, const char *trace, struct err
 {
 	_cleanup_free_ char *link = file_path("%s/%s", p->o.store, p->o.name);
 	struct machine_options machine = {
+		.engine = &engine_uml,
 		.link = link,
 		.image = {.no_cache = true, .memory_limit = MEMORY_LIMIT_DEFAULT},
 		.memory = RECORD_MEMORY,
 		.timeout_s = RECORD_TIMEOUT_S,
 		.until = p->until,
 		.record = trace,
+		.control = -1,
 	};
 	pid_t child;
 	int status;
