@@ -145,7 +145,7 @@ def chosen(link, written, words=""):
         cache_device=/dev/loop
         for exact in {" ".join(written)}; do mkdir "/media/writes/$(writes_of "$exact")"; done
         link='{link}'
-        choose_version
+        choose_version "$link"
         echo "$wanted"
         rmdir /media/writes/* 2>/dev/null || true
         umount /media"""
