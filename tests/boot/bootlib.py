@@ -150,7 +150,7 @@ class Console:
     def command(self, text):
         """Runs a command in the guest's shell; returns what it printed."""
         self.type(f"echo begin-$((40+2)); {text}; echo end-$((40+2))\n")
-        m = self.expect(r"(?s)begin-42\r?\n(.*?)end-42\r?\n")
+        m = self.expect(r"(?s)begin-42\r*\n(.*?)end-42\r*\n")
         self.expect("# ")
         return m[1]
 
