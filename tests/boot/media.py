@@ -29,6 +29,13 @@ def medium(out, *args, entry=None, format="iso"):
     return out
 
 
+def runs(machine, word):
+    """On the Internet virtual disk, by a command line with that word, and no unit has failed."""
+    out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
+    check("overlay" in out and word in out, f"not the Internet virtual disk: {out}")
+    check("running" in out, f"units failed: {out}")
+
+
 def starts(machine, picture=None, kept=False):
     machine.expect("inetboot: network: .* has 10.0.2")
     if kept:
@@ -38,9 +45,7 @@ def starts(machine, picture=None, kept=False):
         machine.screenshot(picture)
     machine.expect("inetboot: root file system ext4 on /dev/loop")
     log_in(machine)
-    out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
-    check("overlay" in out and "boot=inetboot" in out, f"not the Internet virtual disk: {out}")
-    check("running" in out, f"units failed: {out}")
+    runs(machine, "boot=inetboot")
 
 
 def whole(*args, **more):
@@ -303,8 +308,7 @@ def same_kernel():
     machine.expect("its kernel is the one that runs here")
     machine.expect("inetboot: root file system ext4")
     log_in(machine)
-    out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
-    check("overlay" in out and "httpfuse=" in out and "running" in out, f"not the Internet virtual disk, or units failed: {out}")
+    runs(machine, "httpfuse=")
     ends(machine)
 
 
@@ -545,8 +549,7 @@ def dracut():
     machine.expect("login: ")
     machine.type("root\n")
     machine.expect("# ")
-    out = machine.command("findmnt -no FSTYPE /; systemctl is-system-running --wait; systemctl --failed --no-legend")
-    check("overlay" in out and "running" in out, f"not the Internet virtual disk, or units failed: {out}")
+    runs(machine, "boot=inetboot")
     ends(machine)
 
 
