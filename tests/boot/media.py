@@ -496,7 +496,7 @@ def xen():
     machine.type("\x1d")
     machine.expect("# ")
     machine.type("xl console debian\n")
-    machine.expect("debian login: ", 1200)
+    machine.expect("localhost login: ", 1200)
     machine.type("\x1d")
     machine.expect("# ")
     machine.type("inetboot guests --stop && xl list | wc -l && ls /run/initramfs/inetboot/machines\n")
