@@ -186,7 +186,7 @@ def sysvinit():
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "whole", "whole.img", "1200M"], check=True)
         run("publish", "whole.img", "store", "--name", "sysvinit", "--key", secret, "--title", "Debian with sysvinit", "--type", "linux", "--kernel", "kernel.img.vmlinuz",
             "--initrd", "kernel.img.initrd", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/sysvinit#')}")
+    machine = preboot(f"httpfuse={link.replace('/debian#', '/sysvinit#')}", main="ttyS0")
     machine.expect("inetboot: starting Debian with sysvinit")
     machine.expect("inetboot: root file system ext4")
     machine.expect("login: ")
