@@ -51,7 +51,7 @@ static const char help[] =
 	"                       without LINK; `inetboot ps` lists them. Others in the network reach it as NAME.inetboot\n"
 	"                       (without this option: by the image's name)\n"
 	"  --writes HOW         how a machine with a name keeps what it writes: files (default; any image, and `inetboot rebase` takes\n"
-	"                       it to another version), blocks (ext4 only; `inetboot commit` publishes it), none (it is lost)\n"
+	"                       it to another version), blocks (ext4 only; `inetboot commit` publishes it, if of --engine uml), none (it is lost)\n"
 	"  --gui                show its X session in a window of this X display; closing the window shuts it down\n"
 	"  --display PROGRAM    the window's: xephyr or xnest (default: whichever is here)\n"
 	"  --vnc [HOST:]PORT    show it to VNC viewers, by a password that is printed\n"

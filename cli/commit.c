@@ -134,6 +134,13 @@ static int run(const char *overlay, const struct commit_options *o)
 	return EXIT_OK;
 }
 
+static int is_committable(const char *name, const struct named_settings *s, struct err *e)
+{
+	if (!s->engine || !strcmp(s->engine, "uml"))
+		return 0;
+	return err_set(e, -EINVAL, "the machine %s is one of --engine %s, whose overlays are of another form: only those of User-Mode Linux are published so far", name, s->engine);
+}
+
 /* The overlay of a named machine, which must not be started meanwhile. */
 static int run_named(const char *name, const struct commit_options *o)
 {
@@ -143,7 +150,7 @@ static int run_named(const char *name, const struct commit_options *o)
 	char *overlay = NULL;
 	int status;
 
-	if (!named_open(&n, name, false, &e) && !named_load(n.dir, &s, &e)) {
+	if (!named_open(&n, name, false, &e) && !named_load(n.dir, &s, &e) && !is_committable(name, &s, &e)) {
 		if (s.writes != WRITES_BLOCKS)
 			err_set(&e, -EINVAL, "the machine %s keeps its writes as %s; what can be published are blocks: a machine that is made with --writes blocks",
 				name, s.writes == WRITES_FILES ? "files" : "nothing");

@@ -144,6 +144,8 @@ static int look(struct installing *i, struct err *e)
 	i->is_new = stat(i->m.out, &st) < 0 && errno == ENOENT;
 	if (strchr(i->m.out, '?'))
 		return err_set(e, -EINVAL, "a path with '?' in it is not taken here");
+	if (i->is_new && text_starts(i->m.out, "/dev/"))
+		return err_set(e, -ENOENT, "there is no such disk: is it plugged in?");
 	if (i->is_new)
 		return i->size ? 0
 			       : err_set(e, -ENOENT,

@@ -60,6 +60,9 @@ static int compare(const struct named_settings *s, const char *name, const struc
 	if (wanted->engine && strcmp(wanted->engine, s->engine ? s->engine : "uml"))
 		return err_set(e, -EEXIST, "the machine %s was made with --engine %s: choose another --name, or remove it with `inetboot rm %s`", name,
 			s->engine ? s->engine : "uml", name);
+	/* What is refused later would be kept by then. */
+	if (wanted->trusted && s->engine && strcmp(s->engine, "uml"))
+		return err_set(e, -EINVAL, "--trust is for machines of --engine uml, and %s is one of --engine %s", name, s->engine);
 	return 0;
 }
 

@@ -96,7 +96,7 @@ int cow_start_encode(uint8_t out[COW_START], uint64_t size, uint32_t mtime, cons
 	return 0;
 }
 
-/* The link is for people and for boot: it must be one, and name what the rest names. */
+/* The link is for people, who are advised to type it in quotes, and for boot: it must be one, and name what the rest names. */
 static int check_link(const struct cow_binding *b)
 {
 	struct link l;
@@ -106,7 +106,7 @@ static int check_link(const struct cow_binding *b)
 		return 0;
 	if (link_parse(&l, b->link, NULL) < 0)
 		return -EINVAL;
-	good = !strcmp(l.name, b->name) && l.version == b->version;
+	good = !strchr(b->link, '\'') && !strcmp(l.name, b->name) && l.version == b->version;
 	link_free(&l);
 	return good ? 0 : -EINVAL;
 }

@@ -4,7 +4,7 @@
  *	{ "format": 1, "name": "debian", "version": 3, "created": "2026-01-31T12:00:00Z", "expires": "..."?,
  *	  "size": BYTES, "index": {"root": HEX64, "depth": N, "chunks": N}, "chunker": {"min": N, "avg": N, "max": N}?,
  *	  "stored": BYTES?, "filesystem": "ext4"?,
- *	  "boot": [{"title": T, "type": "uml"|"linux"|"xen", "kernel": TREE?, "initrd": TREE?, "modules": [TREE]?, "cmdline": T?}]?,
+ *	  "boot": [{"title": T, "type": "uml"|"linux"|"xen"|"domu"|"image", "kernel": TREE?, "initrd": TREE?, "modules": [TREE]?, "cmdline": T?}]?,
  *	  "profile": {"pack": HEX64, "size": BYTES, "pages": N}?, "mirrors": [URL]?, "parent": {"version": N, "root": HEX64}?,
  *	  "next_key": KEY?, "revoked": true?, "reason": T? }			TREE: {"root": HEX64, "depth": N, "size": BYTES}
  *

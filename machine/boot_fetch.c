@@ -3,6 +3,7 @@
 #include "machine/boot_fetch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,8 +21,18 @@
 
 enum { FETCHED, FAILED, NO_ENTRY };
 
+/* None of them is larger than 2^50. */
+static uint64_t bytes_of(const struct boot_entry *b)
+{
+	uint64_t sum = b->kernel.size + b->initrd.size;
+
+	for (size_t i = 0; i < b->module_count; i++)
+		sum += b->modules[i].size;
+	return sum;
+}
+
 /* The boot pack is for the disk's own process. */
-static int fetch(const char *link, const struct image_options *disk, const char *dir, struct err *e)
+static int fetch(const char *link, const struct image_options *disk, const char *dir, uint64_t most, struct err *e)
 {
 	struct image_options own = *disk, *o = &own;
 	_cleanup_close_ int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,24 +49,28 @@ static int fetch(const char *link, const struct image_options *disk, const char 
 	b = boot_entry_find(&image->manifest, NULL, "linux", e);
 	if (!b)
 		return NO_ENTRY;
+	if (bytes_of(b) > most) {
+		err_set(e, -E2BIG, "what starts the image has %" PRIu64 " MB, more than the guest's memory: give it more with --memory", bytes_of(b) / 1000000);
+		return FAILED;
+	}
 	return boot_files_write(image, link, b, folder, e) < 0
 		       ? FAILED
 		       : FETCHED; /* the process ends: nothing is closed */
 }
 
 __attribute__((noreturn)) static void run(
-	const char *link, const struct image_options *o, const char *dir, int fd)
+	const char *link, const struct image_options *o, const char *dir, uint64_t most, int fd)
 {
 	struct err e = ERR_INIT;
 	int status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	status = fetch(link, o, dir, &e);
+	status = fetch(link, o, dir, most, &e);
 	file_write(fd, e.text, strlen(e.text));
 	_exit(status);
 }
 
-int boot_fetch(const char *link, const struct image_options *o, const char *dir, int messages,
+int boot_fetch(const char *link, const struct image_options *o, const char *dir, uint64_t most, int messages,
 	uint64_t until_ms, struct err *e)
 {
 	_cleanup_close_ int from = -1, to = -1;
@@ -71,7 +86,7 @@ int boot_fetch(const char *link, const struct image_options *o, const char *dir,
 	pid = fork();
 	if (!pid) {
 		log_to(messages);
-		run(link, o, dir, to);
+		run(link, o, dir, most, to);
 	}
 	if (pid < 0)
 		return err_errno(e, "cannot fetch what starts the image");

@@ -40,6 +40,7 @@
 #define FIRMWARE "/usr/share/OVMF/OVMF_CODE_4M.fd"
 #define FIRMWARE_VARIABLES "/usr/share/OVMF/OVMF_VARS_4M.fd"
 #define FIRMWARE_MAX (16u << 20) /* bytes */
+#define ARCHIVE_MAX (16u << 20)	/* bytes of ours behind the image's initrd */
 #define CPUS_MOST 4
 #define WORDS_MAX 2047  /* bytes of the command line that Linux takes */
 #define ISO_MAGIC 32769 /* offset of "CD001" */
@@ -82,6 +83,8 @@ static int check(const struct machine_options *o, struct err *e)
 		return err_set(e, -EINVAL,
 			"--kernel and --append are for a kernel that is started directly: without "
 			"--disk and --medium");
+	if (o->medium && o->record)
+		return err_set(e, -EINVAL, "--record traces what is read of an image, and with --medium there is none");
 	if (direct && o->uefi)
 		return err_set(e, -EINVAL,
 			"--firmware is for --disk and --medium: without them a kernel is started "
@@ -117,24 +120,24 @@ static int find(struct guest *g, struct err *e)
 }
 
 /* The command line of a direct start. What the publisher says of the root and the console is for
- * other machines. */
+ * other machines; of two words the last one counts, which is ours. */
 static int write_words(struct guest *g, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(65536);
 	struct qemu *q = g->own;
 	_cleanup_free_ char *path = file_path("%s/boot/cmdline", g->dir);
-	int r = buf_printf(&q->words,
-		"console=ttyS0 panic=1 boot=inetboot inetboot.root=/dev/vda%s%s",
-		g->overlay ? " inetboot.rw" : "", g->writes ? " inetboot.writes=/dev/vdb" : "");
+	int r = path && !access(path, R_OK) ? file_load(AT_FDCWD, path, &text, e) : 0;
 
-	if (!r && (g->o->network || g->o->vde))
-		r = buf_printf(&q->words, " inetboot.name=%s", g->o->name);
-	if (!r && path && !access(path, R_OK))
-		r = file_load(AT_FDCWD, path, &text, e);
 	if (!r)
 		r = buf_append(&text, "", 1);
 	if (!r)
 		r = cmdline_without_root((char *)text.data, &q->words);
+	if (!r)
+		r = buf_printf(&q->words,
+			" console=ttyS0 panic=1 boot=inetboot inetboot.root=/dev/vda%s%s",
+			g->overlay ? " inetboot.rw" : "", g->writes ? " inetboot.writes=/dev/vdb" : "");
+	if (!r && (g->o->network || g->o->vde))
+		r = buf_printf(&q->words, " inetboot.name=%s", g->o->name);
 	if (!r && g->o->append)
 		r = buf_printf(&q->words, " %s", g->o->append);
 	if (!r && q->words.len > WORDS_MAX)
@@ -148,7 +151,7 @@ static int write_words(struct guest *g, struct err *e)
 static int append_archive(const char *initrd, struct err *e)
 {
 	_cleanup_free_ char *path = resource_path("attach.cpio.gz", e);
-	_cleanup_buf_ struct buf archive = BUF_INIT(FIRMWARE_MAX);
+	_cleanup_buf_ struct buf archive = BUF_INIT(ARCHIVE_MAX);
 	_cleanup_close_ int fd = open(initrd, O_WRONLY | O_APPEND | O_CLOEXEC);
 	struct stat st;
 
@@ -173,7 +176,7 @@ static int fetch_kernel(struct guest *g, const char *dir, struct err *e)
 					      "it: --disk starts it as a whole disk, --kernel FILE "
 					      "with another kernel",
 					      g->o->link);
-	r = boot_fetch(g->link, &g->o->image, dir, g->messages, g->until_ms, e);
+	r = boot_fetch(g->link, &g->o->image, dir, g->o->memory, g->messages, g->until_ms, e);
 	if (r == -ENOENT && g->o->kernel)
 		return 0;
 	return r == -ENOENT ? err_set(e, r,
@@ -336,11 +339,11 @@ static void add_direct(struct arguments *a, const struct guest *g, struct keeper
 	arguments_add(a, "-append");
 	arguments_add(a, (char *)q->words.data);
 	arguments_add(a, "-device");
-	arguments_printf(a, "virtio-blk-pci,drive=%s", disk);
+	arguments_printf(a, "virtio-blk-pci,drive=%s,werror=report", disk);
 	if (g->writes) {
 		add_raw(a, "writes", g->writes, true);
 		arguments_add(a, "-device");
-		arguments_add(a, "virtio-blk-pci,drive=writes");
+		arguments_add(a, "virtio-blk-pci,drive=writes,werror=report");
 	}
 }
 
@@ -362,7 +365,7 @@ static void add_firmware(struct arguments *a, const struct guest *g, struct keep
 		const char *disk = add_disk(a, g, k);
 
 		arguments_add(a, "-device");
-		arguments_printf(a, "ide-hd,drive=%s,bootindex=0", disk);
+		arguments_printf(a, "ide-hd,drive=%s,bootindex=0,werror=report", disk);
 	}
 }
 

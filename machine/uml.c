@@ -276,8 +276,8 @@ static void release(struct guest *g)
 
 static int check(const struct machine_options *o, struct err *e)
 {
-	if (o->medium || o->whole_disk)
-		return err_set(e, -EINVAL, "--medium and --disk are for machines that start as real ones do: --engine qemu");
+	if (o->medium || o->whole_disk || o->uefi)
+		return err_set(e, -EINVAL, "--medium, --disk and --firmware are for machines that start as real ones do: --engine qemu");
 	return 0;
 }
 

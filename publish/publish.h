@@ -16,7 +16,7 @@
 /* A boot entry as asked for; all but modules may be NULL. Borrowed strings. */
 struct publish_boot {
 	const char *title;  /* NULL: the image's name */
-	const char *type;   /* "uml", "linux", "xen"; NULL: "uml" for an ELF kernel or none, else
+	const char *type;   /* "uml", "linux", "xen", "domu", "image"; NULL: "uml" for an ELF kernel or none, else
 			       "linux" */
 	const char *kernel; /* file names */
 	const char *initrd;
