@@ -500,7 +500,7 @@ def xen():
     machine.type("\x1d")
     machine.expect("# ")
     machine.type("inetboot guests --stop && xl list | wc -l && ls /run/initramfs/inetboot/machines\n")
-    machine.expect("\n2\r+\n")
+    machine.expect(r"\D2\r+\n")
     ends(machine)
 
 
