@@ -184,7 +184,7 @@ def linux():
     m = Machine(link, "--engine", "uml", "--name", "second")
     m.end(status=1)
     check("--engine qemu" in m.text, f"not said that it is of another engine: {m.text}")
-    b = Machine("--name=second")
+    b = qemu("--name=second")
     log_in(b)
     out = b.command("cat /root/file")
     check("kept" in out, f"what a machine with a name wrote is not there: {out}")
