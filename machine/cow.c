@@ -59,10 +59,17 @@ static int make(const char *overlay, const char *disk, const struct stat *disk_s
 	return r;
 }
 
-int cow_check_unused(int fd, const char *overlay, struct err *e)
+int cow_check_file(int fd, const char *overlay, const struct stat *st, struct err *e)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
+	if (!S_ISREG(st->st_mode))
+		return err_set(e, -EINVAL, "the overlay %s is not a file", overlay);
+	if (access(overlay, W_OK) < 0)
+		return err_errno(e, "cannot write to the overlay %s", overlay);
+	if (!st->st_size)
+		return err_set(e, -EINVAL,
+			"the overlay %s is an empty file: remove it, and it will be made", overlay);
 	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
 		return 0;
 	return err_set(e, -EBUSY,
@@ -165,14 +172,7 @@ int cow_prepare(
 		return err_errno(e, "cannot look at the disk");
 	if (missing)
 		return make(overlay, disk, &disk_st, image, e);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, -EINVAL, "the overlay %s is not a file", overlay);
-	if (access(overlay, W_OK) < 0)
-		return err_errno(e, "cannot write to the overlay %s", overlay);
-	if (!st.st_size)
-		return err_set(e, -EINVAL,
-			"the overlay %s is an empty file: remove it, and it will be made", overlay);
-	r = cow_check_unused(fd, overlay, e);
+	r = cow_check_file(fd, overlay, &st, e);
 	return r < 0 ? r : check(fd, overlay, &st, &disk_st, image, e);
 }
 

@@ -2,6 +2,8 @@
 #ifndef MACHINE_COW_H
 #define MACHINE_COW_H
 
+#include <sys/stat.h>
+
 #include "base/err.h"
 #include "format/cow.h"
 
@@ -14,9 +16,9 @@
  * runs; -EINVAL: no such file at all. */
 int cow_prepare(const char *overlay, const char *disk, const struct cow_binding *image, struct err *e);
 
-/* For overlays of other engines, too. -EBUSY: another machine has locked this file, as User-Mode Linux and QEMU do. -ESTALE, always: it belongs to a disk of another size or
- * time; to another image. */
-int cow_check_unused(int fd, const char *overlay, struct err *e);
+/* For overlays of other engines, too. Is it a file that can be an overlay, and written to? -EBUSY: another machine has locked it, as User-Mode Linux and QEMU do. */
+int cow_check_file(int fd, const char *overlay, const struct stat *st, struct err *e);
+/* -ESTALE, always: it belongs to a disk of another size or time; to another image. */
 int cow_refuse_disk(const char *overlay, uint64_t size, struct err *e);
 int cow_refuse_version(const char *overlay, const struct cow_binding *bound, const struct cow_binding *image, struct err *e);
 

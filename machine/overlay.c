@@ -96,12 +96,7 @@ int overlay_prepare(
 		return err_errno(e, "cannot look at the disk");
 	if (missing)
 		return make(overlay, &disk_st, image, e);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, -EINVAL, "the overlay %s is not a file", overlay);
-	if (!st.st_size)
-		return err_set(e, -EINVAL,
-			"the overlay %s is an empty file: remove it, and it will be made", overlay);
-	r = cow_check_unused(fd, overlay, e);
+	r = cow_check_file(fd, overlay, &st, e);
 	return r < 0 ? r : check(fd, overlay, &disk_st, image, e);
 }
 

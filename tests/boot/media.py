@@ -29,6 +29,20 @@ def medium(out, *args, entry=None, format="iso"):
     return out
 
 
+def link_to(name):
+    return link.replace("/debian#", f"/{name}#")
+
+
+def publish(image, name, *more):
+    """In the store that is kept."""
+    run("publish", image, "store", "--name", name, "--key", os.environ.get("INETBOOT_TEST_KEY", "key"), *more)
+
+
+def publish_linux(image, name, title, made):
+    """With the kernel and initrd that were made beside another one."""
+    publish(image, name, "--title", title, "--type", "linux", "--kernel", f"{made}.vmlinuz", "--initrd", f"{made}.initrd", "--level", "1")
+
+
 def runs(machine, word):
     """On the Internet virtual disk, by a command line with that word, and no unit has failed."""
     out = machine.command("findmnt -no FSTYPE /; cat /proc/cmdline; systemctl is-system-running --wait; systemctl --failed --no-legend")
@@ -171,7 +185,6 @@ def sysvinit():
     if not os.path.exists("store/sysvinit/manifest"):
         if os.geteuid():
             skip("the image is put together as root")
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         run("make", "debian", "kernel.img")
         subprocess.run([MAKE_IMAGE, "sysvinit-ext4", f"{DIR}/small.img"], check=True, stdout=subprocess.DEVNULL)
         for name in "kernel", "small", "whole":
@@ -184,9 +197,8 @@ def sysvinit():
         at_end.pop()()
         at_end.pop()()
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "whole", "whole.img", "1200M"], check=True)
-        run("publish", "whole.img", "store", "--name", "sysvinit", "--key", secret, "--title", "Debian with sysvinit", "--type", "linux", "--kernel", "kernel.img.vmlinuz",
-            "--initrd", "kernel.img.initrd", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/sysvinit#')}", main="ttyS0")
+        publish_linux("whole.img", "sysvinit", "Debian with sysvinit", "kernel.img")
+    machine = preboot(f"httpfuse={link_to('sysvinit')}", main="ttyS0")
     machine.expect("inetboot: starting Debian with sysvinit")
     machine.expect("inetboot: root file system ext4")
     machine.expect("login: ")
@@ -245,7 +257,7 @@ def errors():
     machine.expect("b reboot: ")
     machine.type("o\n")
     machine.expect("Debian 'from' the web")
-    machine.type(link.replace("/debian#", "/nothing#") + "\n")
+    machine.type(link_to("nothing") + "\n")
     screen(machine, "404")
     machine.type("o\n")
     machine.expect("> ")
@@ -327,7 +339,6 @@ def zst_modules():
     if not os.path.exists("store/zst/manifest"):
         if os.geteuid():
             skip("the image's modules are compressed as root")
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         run("make", "debian", "zst.img")
         os.mkdir("zst")
         subprocess.run(["mount", "-o", "loop", "zst.img", "zst"], check=True)
@@ -336,9 +347,8 @@ def zst_modules():
         subprocess.run(["find", f"zst/lib/modules/{release}", "-name", "*.ko", "-exec", "zstd", "-q", "-1", "--rm", "{}", "+"], check=True)
         subprocess.run(["depmod", "-b", "zst", release], check=True)
         at_end.pop()()
-        run("publish", "zst.img", "store", "--name", "zst", "--key", secret, "--title", "Debian with zst", "--type", "linux", "--kernel", "zst.img.vmlinuz", "--initrd",
-            "zst.img.initrd", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/zst#')}")
+        publish_linux("zst.img", "zst", "Debian with zst", "zst.img")
+    machine = preboot(f"httpfuse={link_to('zst')}")
     machine.expect("inetboot: starting Debian with zst")
     machine.expect("inetboot: root file system ext4")
     log_in(machine)
@@ -417,7 +427,6 @@ def knoppix():
         need("genisoimage", "create_compressed_fs")
         if os.geteuid():
             skip("the disc is made of a mounted image")
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         run("make", "debian", "inner.img")
         os.makedirs("iso/KNOPPIX")
         os.mkdir("tree")
@@ -427,8 +436,8 @@ def knoppix():
         at_end.pop()()
         subprocess.run(["create_compressed_fs", "-q", "-B", "65536", "-L", "1", "inner.iso", "iso/KNOPPIX/KNOPPIX"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["genisoimage", "-quiet", "-R", "-l", "-V", "KNOPPIX", "-o", "knoppix.iso", "iso"], check=True)
-        run("publish", "knoppix.iso", "store", "--name", "knoppix", "--key", secret, "--title", "KNOPPIX", "--type", "linux", "--kernel", "inner.img.vmlinuz", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/knoppix#')}")
+        publish("knoppix.iso", "knoppix", "--title", "KNOPPIX", "--type", "linux", "--kernel", "inner.img.vmlinuz", "--level", "1")
+    machine = preboot(f"httpfuse={link_to('knoppix')}")
     machine.expect("inetboot: starting KNOPPIX")
     machine.expect("inetboot: root file system iso9660 on /dev/loop.*, the cloop /cdrom/KNOPPIX/KNOPPIX on /dev/loop")
     log_in(machine)
@@ -467,19 +476,18 @@ def stick(kind):
 def xen():
     """An entry of type xen: the hypervisor, and on it a Debian as dom0, with the virtual disk as its root."""
     if not os.path.exists("store/pvgrub/manifest"):
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         run("make", "debian", "xen.img", "--packages", "xen-hypervisor-4.17-amd64,xen-utils-4.17,grub-xen-host")
         for path, name in ("/boot/xen-4.17-amd64.gz", "xen.gz"), ("/usr/lib/grub-xen/grub-x86_64-xen.bin", "pvgrub"):
             subprocess.run(["/sbin/debugfs", "-R", f"dump {path} {name}", "xen.img"], check=True, stderr=subprocess.DEVNULL)
-        run("publish", "xen.img", "store", "--name", "xen", "--key", secret, "--title", "Debian on Xen", "--type", "xen", "--kernel", "xen.gz", "--module", "xen.img.vmlinuz",
+        publish("xen.img", "xen", "--title", "Debian on Xen", "--type", "xen", "--kernel", "xen.gz", "--module", "xen.img.vmlinuz",
             "--initrd", "xen.img.initrd", "--level", "1")
         os.makedirs("menu/boot/grub")
         with open("menu/boot/grub/grub.cfg", "w") as f:
             f.write("menuentry 'No Linux here' { true }\n")
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "menu", "menu.img", "8M"], check=True)
-        run("publish", "menu.img", "store", "--name", "pvgrub", "--key", secret, "--type", "domu", "--kernel", "pvgrub")
-    guests = [link, link.replace("/debian#", "/pvgrub#")]
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/xen#')} " + " ".join(f"inetboot.guest={one}" for one in guests), memory="3072",
+        publish("menu.img", "pvgrub", "--type", "domu", "--kernel", "pvgrub")
+    guests = [link, link_to("pvgrub")]
+    machine = preboot(f"httpfuse={link_to('xen')} " + " ".join(f"inetboot.guest={one}" for one in guests), memory="3072",
                       cpu="qemu64")  # some of what QEMU emulates besides ends Linux at once as a guest of Xen's
     machine.expect("inetboot: starting Debian on Xen")
     machine.expect("inetboot: root file system ext4")
@@ -508,20 +516,18 @@ def xen():
 def carrier():
     """An image that only knows a PC's disk, in the QEMU of a Linux that carries it."""
     if not os.path.exists("store/carrier/manifest"):
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         run("make", "debian", "carrier.img", "--packages", "qemu-system-x86")
-        run("publish", "carrier.img", "store", "--name", "carrier", "--key", secret, "--title", "Debian with QEMU", "--type", "linux", "--kernel", "carrier.img.vmlinuz", "--initrd",
-            "carrier.img.initrd", "--level", "1")
+        publish_linux("carrier.img", "carrier", "Debian with QEMU", "carrier.img")
         # Writes to the first serial line, and halts.
         code = bytes.fromhex("fa31c08ed8be177cfcac84c07406baf803eeebf5f4ebfd") + b"No Linux here\r\n\0"
         with open("sector.img", "wb") as f:
             f.write(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
-        run("publish", "sector.img", "store", "--name", "sector", "--key", secret, "--type", "image")
-    there = link.replace("/debian#", "/sector#")
+        publish("sector.img", "sector", "--type", "image")
+    there = link_to("sector")
     machine = preboot(f"httpfuse={there}", memory="2048")
     screen(machine, "carrier=LINK")
     machine.kill()
-    machine = preboot(f"httpfuse={there} carrier={link.replace('/debian#', '/carrier#')}", memory="2048", main="ttyS0")
+    machine = preboot(f"httpfuse={there} carrier={link_to('carrier')}", memory="2048", main="ttyS0")
     machine.expect("inetboot: fetching what carries it")
     machine.expect("inetboot: starting Debian with QEMU")
     machine.expect("No Linux here")
@@ -532,7 +538,6 @@ def carrier():
 def dracut():
     """An image whose initramfs is dracut's."""
     if not os.path.exists("store/dracut/manifest"):
-        secret = os.environ.get("INETBOOT_TEST_KEY", "key")
         subprocess.run(["mmdebstrap", "--mode=root", "--variant=minbase", "--include=linux-image-amd64,dracut,systemd-sysv,udev,kmod,iproute2,dbus", "bookworm", "root"],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         release = os.listdir("root/lib/modules")[0]
@@ -543,9 +548,8 @@ def dracut():
         os.rename("root/boot/initrd.dracut", "dracut.initrd")
         shutil.copy(f"root/boot/vmlinuz-{release}", "dracut.vmlinuz")
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "root", "dracut.img", "1500M"], check=True)
-        run("publish", "dracut.img", "store", "--name", "dracut", "--key", secret, "--title", "Debian with dracut", "--type", "linux", "--kernel", "dracut.vmlinuz", "--initrd",
-            "dracut.initrd", "--level", "1")
-    machine = preboot(f"httpfuse={link.replace('/debian#', '/dracut#')}")
+        publish_linux("dracut.img", "dracut", "Debian with dracut", "dracut")
+    machine = preboot(f"httpfuse={link_to('dracut')}")
     machine.expect("inetboot: starting Debian with dracut")
     machine.expect("inetboot: root file system ext4")
     machine.expect("login: ")
