@@ -22,6 +22,7 @@
 #include "network/vde.h"
 
 #define LIMIT_MS 60000
+#define FLOOD 1500 /* bytes of a flood's frames: no other is as long. A switch may hold some back and deliver them late */
 
 struct place {
 	char dir[64], socket[80], guest[80];
@@ -86,16 +87,20 @@ static void end(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* A broadcast with a mark in it: what comes out at `to` must be the same. */
+/* A broadcast with a mark in it: what comes out at `to` must be the same, but for what is left of a flood. */
 static void pass(int from, int to, uint8_t mark, size_t len)
 {
 	uint8_t frame[2000] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, mark, 0x88, 0xb5}, got[2000];
 	struct pollfd wait = {.fd = to, .events = POLLIN};
+	ssize_t n;
 
 	frame[20] = mark;
 	assert_int_equal(send(from, frame, len, MSG_NOSIGNAL), len);
-	assert_int_equal(poll(&wait, 1, LIMIT_MS), 1);
-	assert_int_equal(recv(to, got, sizeof(got), 0), len);
+	do {
+		assert_int_equal(poll(&wait, 1, LIMIT_MS), 1);
+		n = recv(to, got, sizeof(got), 0);
+	} while (n == FLOOD);
+	assert_int_equal(n, len);
 	assert_memory_equal(got, frame, len);
 }
 
@@ -178,7 +183,7 @@ static void test_bridge(void **state)
 		struct pollfd wait = {.fd = other.data, .events = POLLOUT};
 
 		assert_int_equal(poll(&wait, 1, LIMIT_MS), 1);
-		send(other.data, frame, 1500, MSG_DONTWAIT);
+		send(other.data, frame, FLOOD, MSG_DONTWAIT);
 	}
 	pass(guest, other.data, 4, 60);
 	/* Off and on; and when the switch was another one meanwhile. */
@@ -203,9 +208,9 @@ static void test_bridge(void **state)
 static void test_hostile(void **state)
 {
 	static const struct {
-		const char *bytes;
+		char bytes[sizeof(struct sockaddr_un)];
 		size_t len;
-	} answers[] = {{"", 0}, {"\1", 1}, {"\2\0", sizeof(struct sockaddr_un)}, {"\1\0/nobody/there", sizeof(struct sockaddr_un)}};
+	} answers[] = {{"", 0}, {"\1", 1}, {"\2", sizeof(struct sockaddr_un)}, {"\1\0/nobody/there", sizeof(struct sockaddr_un)}};
 	const struct place *p = *state;
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -221,19 +226,20 @@ static void test_hostile(void **state)
 	assert_int_equal(listen(listener, 1), 0);
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		pid_t pid = fork();
+		int status;
 
 		if (!pid) {
-			char request[300], answer[sizeof(a)] = {0};
+			char request[300];
 			int fd = accept(listener, NULL, NULL);
 
-			memcpy(answer, answers[i].bytes, answers[i].len < 20 ? answers[i].len : 14);
-			if (read(fd, request, sizeof(request)) < 0 || write(fd, answer, answers[i].len) < 0)
+			if (read(fd, request, sizeof(request)) < 0 || write(fd, answers[i].bytes, answers[i].len) < 0)
 				_exit(1);
 			_exit(0);
 		}
 		assert_true(vde_open(&port, p->socket, &e) < 0);
 		vde_close(&port);
-		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
 	}
 	/* One that says nothing costs VDE_ANSWER_MS. */
 	assert_int_equal(vde_open(&port, p->socket, &e), -ETIMEDOUT);
