@@ -218,6 +218,11 @@ const char *cache_dir(const struct cache *c)
 	return c->dir;
 }
 
+uint64_t cache_most(const struct cache *c)
+{
+	return c->size;
+}
+
 void cache_stats(struct cache *c, struct cache_stats *out)
 {
 	*out = (struct cache_stats){

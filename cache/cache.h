@@ -59,6 +59,7 @@ struct cache_stats {
 	bool bypassed, read_only;						    /* now */
 };
 void cache_stats(struct cache *c, struct cache_stats *out);
+uint64_t cache_most(const struct cache *c); /* bytes that it may take */
 const char *cache_dir(const struct cache *c);
 void cache_close(struct cache *c);
 

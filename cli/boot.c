@@ -86,6 +86,7 @@ struct boot {
 	char display_host[16];
 	struct membership membership;
 	bool detach;
+	bool about_image; /* an option of how an image is read was given */
 	struct background background;
 	char *background_console; /* owned */
 };
@@ -282,10 +283,11 @@ static int take_option(struct boot *b, int code, const char *value)
 		b->o.report = value;
 		return 0;
 	case OPT_FILL:
-		b->image.o.fill = true;
+		b->image.o.fill = b->about_image = true;
 		return 0;
 	case OPT_NO_PACK:
 		b->image.o.play = false;
+		b->about_image = true;
 		return 0;
 	case OPT_NETWORK:
 		return set_network(b, value);
@@ -309,6 +311,7 @@ static int take_option(struct boot *b, int code, const char *value)
 		b->o.trusted = true;
 		return 0;
 	default:
+		b->about_image |= code != OPT_RECORD; /* of which the engine says more */
 		return image_option(&b->image, "boot", code, value);
 	}
 }
@@ -364,11 +367,6 @@ static int open_named(struct boot *b, struct err *e)
 
 	if (named_boot_open(nb, b->name, &wanted, &b->o.image, e) < 0)
 		return -EIO;
-	b->o.link = nb->link;
-	b->o.overlay = nb->overlay;
-	b->o.writes = nb->writes;
-	b->o.mac = nb->mac;
-	b->o.control = nb->control;
 	b->network = nb->settings.network;
 	b->o.append = nb->settings.append;
 	b->o.memory = nb->settings.memory;
@@ -376,7 +374,14 @@ static int open_named(struct boot *b, struct err *e)
 	b->o.engine = nb->settings.engine ? engine_find(nb->settings.engine) : &engine_uml;
 	if (!b->o.engine)
 		return err_set(e, -ENOENT, "the machine %s is one of an engine that is not known here: %s", b->name, nb->settings.engine);
-	return b->o.engine->check(&b->o, e);
+	if (b->o.engine->check(&b->o, e) < 0 || named_boot_keep(nb, e) < 0)
+		return -EIO;
+	b->o.link = nb->link;
+	b->o.overlay = nb->overlay;
+	b->o.writes = nb->writes;
+	b->o.mac = nb->mac;
+	b->o.control = nb->control;
+	return 0;
 }
 
 /* Machines that stay on a version of an image share it with one another. One that records wants to see all that is read. */
@@ -481,14 +486,18 @@ int cmd_boot(int argc, char **argv)
 	if (argc - optind > 1 || (argc == optind && !b.has_name && !b.o.medium))
 		return cli_usage("boot", "exactly one link is needed");
 	b.o.link = argv[optind]; /* or NULL */
-	if (b.has_name && (b.o.medium || b.o.whole_disk))
-		return cli_usage("boot", "a machine with a --name starts neither from a medium nor as a whole disk: --overlay FILE keeps what that writes");
+	if (b.has_name && b.o.medium)
+		return cli_usage("boot", "a machine with a --name keeps what is written to the disk of a LINK; with --medium there is none");
+	if (b.has_name && b.o.whole_disk)
+		return cli_usage("boot", "a machine with a --name does not start as a whole disk: --overlay FILE keeps what that writes");
 	if (b.display.kind)
 		b.o.display = &b.display;
 	if (!b.o.engine && !b.has_name)
 		b.o.engine = &engine_uml;
 	if (b.o.engine && b.o.engine->check(&b.o, &e) < 0)
 		return cli_usage("boot", "%s", e.text);
+	if (b.o.medium && b.about_image)
+		return cli_usage("boot", "the medium fetches images by itself, and keeps them where its own menu says: options of how an image is read go with a LINK");
 	if (b.has_name && b.o.overlay)
 		return cli_usage("boot", "a machine with a name keeps its writes itself: --writes instead of --overlay");
 	if (b.writes && !b.has_name)

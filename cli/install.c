@@ -7,9 +7,11 @@
  * there yet. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +56,7 @@ struct installing {
 	bool yes, fill, writes;
 	uint64_t size; /* 0: none was named */
 	bool is_new;   /* a file that is not there yet */
+	uint64_t number; /* the kernel's, of no other disk; 0: it has none */
 };
 
 static int take_option(void *context, int code, char *value)
@@ -99,6 +102,14 @@ static int show(const char *disk, struct err *e)
 		fprintf(stderr, "%s\n", line);
 	}
 	return 0;
+}
+
+static uint64_t number_of(const char *disk)
+{
+	_cleanup_close_ int fd = open(disk, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	uint64_t number;
+
+	return fd < 0 || ioctl(fd, BLKGETDISKSEQ, &number) < 0 ? 0 : number;
 }
 
 /* Could we write to all of it? Whoever has mounted it, or a part of it, anywhere, has it from the
@@ -152,6 +163,7 @@ static int look(struct installing *i, struct err *e)
 					 "there is no such disk; for a file that stands for one, say --size");
 	if (i->size)
 		return err_set(e, -EEXIST, "--size is for a file that is not there yet");
+	i->number = number_of(i->m.out);
 	r = show(i->m.out, e);
 	if (!r)
 		r = try_open(i->m.out, e);
@@ -162,14 +174,16 @@ static int make(struct installing *i, struct err *e)
 {
 	_cleanup_free_ char *words = file_path("%s%s", i->m.options, i->fill ? " fill" : "");
 	_cleanup_free_ char *size = file_path("size=%llu", (unsigned long long)i->size);
+	_cleanup_free_ char *number = file_path("diskseq=%llu", (unsigned long long)i->number);
 	int r;
 
-	if (!words || !size)
+	if (!words || !size || !number)
 		return err_set(e, -ENOMEM, "no memory");
 	i->m.format = "disk";
 	i->m.options = words;
 	i->m.more[0] = size;
 	i->m.more[1] = i->writes ? NULL : "writes=none";
+	i->m.more[2] = i->number ? number : NULL;
 	r = medium_make(&i->m, e);
 	if (r < 0 && i->is_new)
 		unlink(i->m.out);

@@ -53,7 +53,7 @@ enum medium_option_code {
 
 struct medium {
 	const char *out, *format, *kernel, *console, *options, *cacert;
-	const char *more[2]; /* further words for make-medium; NULL: none */
+	const char *more[3]; /* further words for make-medium; NULL: none */
 	const char *command; /* whose name is in messages */
 	struct buf entries;  /* lines "TITLE<tab>WORD" */
 	struct buf keys;     /* lines */

@@ -60,9 +60,6 @@ static int compare(const struct named_settings *s, const char *name, const struc
 	if (wanted->engine && strcmp(wanted->engine, s->engine ? s->engine : "uml"))
 		return err_set(e, -EEXIST, "the machine %s was made with --engine %s: choose another --name, or remove it with `inetboot rm %s`", name,
 			s->engine ? s->engine : "uml", name);
-	/* What is refused later would be kept by then. */
-	if (wanted->trusted && s->engine && strcmp(s->engine, "uml"))
-		return err_set(e, -EINVAL, "--trust is for machines of --engine uml, and %s is one of --engine %s", name, s->engine);
 	return 0;
 }
 
@@ -107,25 +104,6 @@ static int make_writes(const char *path, struct err *e)
 	return 0;
 }
 
-static int prepare(struct named_boot *nb, struct err *e)
-{
-	const struct named_settings *s = &nb->settings;
-	const char *dir = nb->named.dir;
-
-	nb->log = file_path("%s/console.log", dir);
-	nb->link = s->version ? link_at(s->link, true, s->version, e) : strdup(s->link);
-	if (s->writes == WRITES_BLOCKS)
-		nb->overlay = file_path("%s/overlay", dir);
-	if (s->writes == WRITES_FILES)
-		nb->writes = file_path("%s/writes", dir);
-	if (!nb->log || !nb->link || (s->writes == WRITES_BLOCKS && !nb->overlay) || (s->writes == WRITES_FILES && !nb->writes))
-		return e && e->code ? e->code : err_set(e, -ENOMEM, "no memory");
-	if (nb->writes && access(nb->writes, F_OK) < 0 && make_writes(nb->writes, e) < 0)
-		return -EIO;
-	nb->control = control_listen(dir, e);
-	return nb->control < 0 ? nb->control : 0;
-}
-
 int named_boot_open(struct named_boot *nb, const char *name, const struct named_settings *wanted, const struct image_options *o,
 	struct err *e)
 {
@@ -144,10 +122,29 @@ int named_boot_open(struct named_boot *nb, const char *name, const struct named_
 	}
 	if (!r)
 		r = take_wanted(s, wanted, e);
-	if (!r)
-		r = named_save(&nb->named, s, e);
 	named_mac(name, nb->mac);
-	return r < 0 ? r : prepare(nb, e);
+	return r;
+}
+
+int named_boot_keep(struct named_boot *nb, struct err *e)
+{
+	const struct named_settings *s = &nb->settings;
+	const char *dir = nb->named.dir;
+
+	if (named_save(&nb->named, s, e) < 0)
+		return -EIO;
+	nb->log = file_path("%s/console.log", dir);
+	nb->link = s->version ? link_at(s->link, true, s->version, e) : strdup(s->link);
+	if (s->writes == WRITES_BLOCKS)
+		nb->overlay = file_path("%s/overlay", dir);
+	if (s->writes == WRITES_FILES)
+		nb->writes = file_path("%s/writes", dir);
+	if (!nb->log || !nb->link || (s->writes == WRITES_BLOCKS && !nb->overlay) || (s->writes == WRITES_FILES && !nb->writes))
+		return e && e->code ? e->code : err_set(e, -ENOMEM, "no memory");
+	if (nb->writes && access(nb->writes, F_OK) < 0 && make_writes(nb->writes, e) < 0)
+		return -EIO;
+	nb->control = control_listen(dir, e);
+	return nb->control < 0 ? nb->control : 0;
 }
 
 void named_boot_close(struct named_boot *nb)

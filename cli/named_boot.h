@@ -9,9 +9,10 @@
 struct named_boot {
 	struct named named;
 	struct named_settings settings; /* complete, from named_boot_open() on */
+	char mac[MAC_TEXT_MAX];
+	/* from named_boot_keep() on */
 	char *link;			/* what to boot: the settings', at their version; owned */
 	char *overlay, *writes, *log;	/* paths; the first two NULL where it keeps none; owned */
-	char mac[MAC_TEXT_MAX];
 	int control;
 };
 
@@ -22,6 +23,8 @@ struct named_boot {
  * any case named_boot_close() is to be called. */
 int named_boot_open(struct named_boot *nb, const char *name, const struct named_settings *wanted, const struct image_options *o,
 	struct err *e);
+/* Keeps the settings, once nobody refuses them, and makes what it starts with. */
+int named_boot_keep(struct named_boot *nb, struct err *e);
 void named_boot_close(struct named_boot *nb);
 
 #endif

@@ -27,21 +27,13 @@ static const char help[] =
 
 static int check_room(const struct image *image, const struct image_options *o, bool only_boot, struct err *e)
 {
-	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
-
 	if (o->no_cache)
 		return err_set(e, -EINVAL, "there is nothing to pull into with --no-cache");
 	if (!image->in_store || !image->cache)
 		return err_set(e, -EINVAL, "only images in a store on a web server have blocks to pull");
 	if (only_boot && !image->manifest.profile.size)
 		return err_set(e, -ENODATA, "its publisher has recorded no boot of it (`inetboot profile`): pull all of it, without --only-boot");
-	if (only_boot)
-		return 0;
-	text_size(need, image->manifest.stored);
-	text_size(have, o->cache_size);
-	if (image->manifest.stored > o->cache_size)
-		return err_set(e, -ENOSPC, "the image takes %s and the cache may have %s: say more with --cache-size", need, have);
-	return 0;
+	return only_boot ? 0 : pull_check_room(image, e);
 }
 
 /* That its blocks may take: the manifest's number was compared with the cache's size. */

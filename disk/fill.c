@@ -99,6 +99,8 @@ int fill_start(struct fill **out, struct image *image, struct err *e)
 	if (!image->in_store || !image->origin || !image->cache)
 		return err_set(e, -EINVAL,
 			"only an image in a store on a web server, with a cache, can be filled in");
+	if (pull_check_room(image, e) < 0)
+		return -ENOSPC;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(e, -ENOMEM, "no memory");

@@ -223,6 +223,19 @@ static int run(struct pull *p, struct err *e)
 	return r;
 }
 
+int pull_check_room(const struct image *image, struct err *e)
+{
+	char need[TEXT_SIZE_MAX], have[TEXT_SIZE_MAX];
+	uint64_t most = cache_most(image->cache);
+
+	text_size(need, image->manifest.stored);
+	text_size(have, most);
+	return image->manifest.stored <= most ? 0
+					      : err_set(e, -ENOSPC,
+							"the image takes %s and the cache may have %s: say more with --cache-size",
+							need, have);
+}
+
 int pull_image(struct image *image, const struct pull_options *o, struct pull_result *out, struct err *e)
 {
 	_cleanup_free_ struct latest *latest = calloc(LATEST, sizeof(*latest));

@@ -25,6 +25,9 @@ struct pull_options {
 	void *context;
 };
 
+/* -ENOSPC: all of an image, which has a cache, is more than that may take. */
+int pull_check_room(const struct image *image, struct err *e);
+
 /* The image must be one in a store. Uses threads; one call at a time on an image. */
 int pull_image(struct image *image, const struct pull_options *o, struct pull_result *out, struct err *e);
 

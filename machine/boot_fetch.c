@@ -92,6 +92,8 @@ int boot_fetch(const char *link, const struct image_options *o, const char *dir,
 		return err_errno(e, "cannot fetch what starts the image");
 	close(steal_fd(&to));
 	r = feed_wait(from, until_ms, e);
+	if (r == -ETIMEDOUT)
+		err_set(e, r, "what starts the image was not there within the time limit");
 	if (r < 0)
 		kill(pid, SIGKILL);
 	else

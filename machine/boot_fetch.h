@@ -7,10 +7,7 @@
 #include "base/err.h"
 #include "disk/image.h"
 
-/* What it writes into the folder (disk/boot_files.h). */
-#define BOOT_FILES "boot/kernel", "boot/initrd", "boot/type", "boot/title", "boot/cmdline", "boot/link"
-
-/* Fetches the files of the image's first boot entry of type linux into an empty folder. -ENOENT: it has none; -ETIMEDOUT: not before until_ms (clock_ms();
+/* Fetches the files of the image's first boot entry of type linux into an empty folder (disk/boot_files.h has their names). -ENOENT: it has none; -ETIMEDOUT: not before until_ms (clock_ms();
  * 0: no limit). most: bytes of all of them, as they are kept in memory. messages: as log_to() has it. Call while the process has one thread. */
 int boot_fetch(const char *link, const struct image_options *o, const char *dir, uint64_t most, int messages, uint64_t until_ms, struct err *e);
 

@@ -293,7 +293,7 @@ static int wait_for_web(const struct display *d, const struct display_options *o
 /* Who does not know the name of the link to the server's socket, which is the token, gets nowhere. All may see the programs' arguments. */
 static int start_web(struct display *d, const struct display_options *o, const char *dir, const char *size, struct err *e)
 {
-	_cleanup_free_ char *folder = file_path("%s/" DISPLAY_WEB_DIR, dir), *socket = file_path("%s/screen", dir), *link = NULL;
+	_cleanup_free_ char *folder = file_path("%s/web", dir), *socket = file_path("%s/screen", dir), *link = NULL;
 	_cleanup_free_ char *listen = file_path("%s:%u", o->address, o->port);
 	uint8_t random[TOKEN_BYTES];
 	char token[2 * TOKEN_BYTES + 1];

@@ -31,7 +31,7 @@ struct display {
 	int web_ended;
 	unsigned number; /* its socket is /tmp/.X11-unix/XNUMBER */
 	uint8_t cookie[DISPLAY_COOKIE];
-	char *token; /* path of the link in DISPLAY_WEB_DIR; owned */
+	char *token; /* path of the link in the folder web; owned */
 	char *where; /* what a person opens to see it, with its password or token; NULL for a window; owned */
 };
 
@@ -40,7 +40,7 @@ struct display {
 /* Can it be had here? Else e says what to install or do instead. */
 int display_check(const struct display_options *o, struct err *e);
 
-/* Starts one that can be had, and waits until it takes clients. dir: a private folder for its files, DISPLAY_FILES; it must outlive the display. display_stop() in
+/* Starts one that can be had, and waits until it takes clients. dir: a private folder for its files; it must outlive the display. display_stop() in
  * any case. */
 int display_start(struct display *d, const struct display_options *o, const char *dir, struct err *e);
 
@@ -48,8 +48,5 @@ int display_start(struct display *d, const struct display_options *o, const char
 int display_authority(const struct display *d, struct buf *out);
 
 void display_stop(struct display *d);
-
-#define DISPLAY_FILES "Xauthority", "Xlog", "vncpassword", "screen"
-#define DISPLAY_WEB_DIR "web"
 
 #endif

@@ -66,7 +66,7 @@ bool kvm_works(const char *program, const char *dir, struct err *e)
 	if (!pid)
 		run(program, firmware);
 	wait.fd = ended = pid > 0 ? pidfd_open(pid, 0) : -1;
-	if (ended >= 0 && poll(&wait, 1, KVM_TRY_S * 1000) <= 0)
+	if (pid > 0 && (ended < 0 || poll(&wait, 1, KVM_TRY_S * 1000) <= 0))
 		kill(pid, SIGKILL);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +35,6 @@
 #include "disk/foreign.h"
 #include "disk/link_at.h"
 #include "disk/raw.h"
-#include "machine/boot_fetch.h"
 #include "machine/bridge.h"
 #include "machine/console.h"
 #include "machine/control.h"
@@ -49,6 +49,7 @@
 #include "machine/watch.h"
 #include "network/meeting.h"
 
+#define DIR_DEPTH 8	    /* of the machine's folder */
 #define GRACE_MS 60000	    /* for an orderly shutdown */
 #define LAST_PIECES 256	    /* of the console, after the guest's end; a terminal holds less */
 #define LAST_MS 3000	    /* for a reader to take them */
@@ -106,24 +107,18 @@ static int make_dir(struct machine *m, struct err *e)
 	return mount_point && !mkdir(mount_point, 0700) ? 0 : err_errno(e, "cannot make a folder for the disk");
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st, (void)type, (void)at;
+	remove(path);
+	return 0;
+}
+
+/* What is mounted there is of others, or gone. */
 static void remove_dir(struct machine *m)
 {
-	static const char *const files[] = {"initramfs", "raw", "overlay", "writes", "preload.so", "network", "bridge", "display", DISPLAY_FILES, "guest/mconsole",
-		"guest/pid", "variables", BOOT_FILES};
-	static const char *const dirs[] = {"guest", "boot", "disk", "link", DISPLAY_WEB_DIR, "."};
-
-	for (size_t i = 0; m->dir && i < sizeof(files) / sizeof(files[0]); i++) {
-		_cleanup_free_ char *path = file_path("%s/%s", m->dir, files[i]);
-
-		if (path)
-			unlink(path);
-	}
-	for (size_t i = 0; m->dir && i < sizeof(dirs) / sizeof(dirs[0]); i++) {
-		_cleanup_free_ char *path = *dirs[i] == '.' ? strdup(m->dir) : file_path("%s/%s", m->dir, dirs[i]);
-
-		if (path)
-			rmdir(path);
-	}
+	if (m->dir)
+		nftw(m->dir, remove_one, DIR_DEPTH, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	free(m->dir);
 }
 
@@ -583,7 +578,7 @@ enum machine_end machine_run(const struct machine_options *o, struct err *e)
 		.control = {.listener = o->control, .client = -1},
 		.display = DISPLAY_INIT,
 		.display_link = -1,
-		.watch = {.until = o->until, .start_ms = clock_ms()},
+		.watch = {.until = o->until, .start_ms = clock_ms(), .foreign = o->whole_disk || o->medium},
 	};
 	struct err why = ERR_INIT;
 	enum machine_end end;

@@ -243,17 +243,19 @@ static int give(struct keeper *k, int fd)
 	return KEEPER_FIRST_FD + (int)k->fd_count++;
 }
 
-/* A file as a node NAME-file of QEMU's. more: ",KEY=VALUE...". */
+/* A file or disk as a node NAME-file of QEMU's. more: ",KEY=VALUE...". */
 static void add_file(struct arguments *a, const char *name, const char *path, const char *more)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(65536);
+	struct stat st;
 
 	for (const char *p = path; *p; p++)
 		a->full |= buf_append(&text, ",,", *p == ',' ? 2 : 0) < 0 ||
 			   (*p != ',' && buf_append(&text, p, 1) < 0);
 	arguments_add(a, "-blockdev");
-	arguments_printf(a, "driver=file,node-name=%s-file,filename=%.*s%s", name, (int)text.len,
-		(char *)text.data, more);
+	arguments_printf(a, "driver=%s,node-name=%s-file,filename=%.*s%s",
+		!stat(path, &st) && S_ISBLK(st.st_mode) ? "host_device" : "file", name,
+		(int)text.len, (char *)text.data, more);
 }
 
 static void add_raw(struct arguments *a, const char *name, const char *path, bool writable)

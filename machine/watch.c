@@ -33,7 +33,7 @@ static void look(struct watch *w)
 	if (strstr(w->line, "Kernel panic - not syncing"))
 		keep_reason(w, NULL);
 	/* Later the image's own programs could say so. */
-	if (!w->init_ms && strstr(w->line, "inetboot: FAILED: "))
+	if (!w->foreign && !w->init_ms && strstr(w->line, "inetboot: FAILED: "))
 		keep_reason(w, &w->failed);
 	if (strstr(w->line, "reboot: ") || strstr(w->line, "System halted"))
 		w->shut_down = true;

@@ -12,6 +12,7 @@
 struct watch {
 	uint64_t start_ms;
 	uint64_t kernel_ms, init_ms, login_ms; /* after start_ms, + 1; 0: not yet. First kernel line, the image's init, login prompt */
+	bool foreign;	 /* from the beginning: the guest's first init is not ours, and what it says of itself means nothing */
 	bool failed;	 /* the guest's first init found nothing to start */
 	bool shut_down;	 /* the guest says that it is going down in order */
 	const char *until; /* a text to wait for, or NULL */

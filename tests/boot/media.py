@@ -460,12 +460,12 @@ def make_stick(kind):
 def stick(kind):
     """A stick is filled by the first start; the second needs no network."""
     make_stick(kind)
-    machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d", *usb_disk("stick"))
+    machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d", *usb_disk("stick", starts=False))
     starts(machine, kept=True)
     ends(machine)
     look = ["fsck.vfat", "-n"] if kind == "fat" else ["e2fsck", "-n", "-f"]
     subprocess.run([*look, "stick"], check=True, stdout=subprocess.DEVNULL)
-    machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick"), network=False)
+    machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick", starts=False), network=False)
     machine.expect("inetboot: starting Debian")
     machine.expect("inetboot: root file system ext4")
     log_in(machine)

@@ -32,10 +32,11 @@ SYSTEM = bytes.fromhex(
     "ba0406 b80020 ef f4 ebfd")           # power off
 
 
-def system(path, size=1 << 20):
+def system(path, size=1 << 20, more=b""):
     data = bytearray(size)
     data[:len(SYSTEM)] = SYSTEM
-    data[0x180:0x18a] = b"boot ?\r\n\0\0"
+    text = b"boot ?\r\n" + more
+    data[0x180:0x180 + len(text)] = text
     data[510:512] = b"\x55\xaa"
     with open(path, "wb") as f:
         f.write(data)
@@ -63,6 +64,11 @@ def nothing_left():
 def disk():
     path = system(f"{DIR}/one,two.img")
     before = contents(path)
+    # What a system says means nothing to us.
+    m = qemu(system(f"{DIR}/failed.img", more=b"inetboot: FAILED: to be ours\r\n"), "--disk")
+    m.expect("to be ours")
+    m.type("q")
+    m.end()
     for i in "11":  # nothing is kept
         m = qemu(path, "--disk")
         m.expect(f"boot {i}\r?\n")
@@ -148,6 +154,8 @@ def options():
     for args, text in (["--trust"], "--trust"), (["--web", "6080"], "--web"), (["--medium", path], "no link"), (["--disk", "--append", "x"], "--append"), (["--firmware", "uefi"], "--firmware"), \
             (["--disk", "--name", "x"], "--name"):
         refused(2, [text], path, *args)
+    refused(2, ["go with a LINK"], f"--medium={path}", "--fill")
+    refused(2, ["with --medium there is none"], f"--medium={path}", "--name", "x")
     m = Machine(path, "--disk")
     m.end(status=2)
     check("--engine qemu" in m.text, f"not said what --disk is for: {m.text}")
@@ -180,6 +188,10 @@ def linux():
     b.p.send_signal(signal.SIGTERM)
     a.end()
     b.end()
+    # What is refused is not kept.
+    m = Machine("--name=second", "--trust", "--append", "init=/bin/false")
+    m.end(status=1)
+    check("--trust is for" in m.text, f"not said that it cannot be trusted: {m.text}")
     # What it wrote, it has again, by its name alone; in the other engine it is another machine.
     m = Machine(link, "--engine", "uml", "--name", "second")
     m.end(status=1)

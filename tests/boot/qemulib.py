@@ -126,5 +126,5 @@ def ends(machine, how="poweroff"):
     check("not released" not in machine.text, "the end left something mounted")
 
 
-def usb_disk(path):
-    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick,bootindex=1"]
+def usb_disk(path, starts=True):
+    return ["-device", "qemu-xhci", "-drive", f"if=none,id=stick,format=raw,file={path}", "-device", "usb-storage,drive=stick" + (",bootindex=1" if starts else "")]

@@ -101,16 +101,30 @@ tool("mkfs.ext4", "-q", "-L", "\x1b[31mold", sized("other", 200 << 20))
 out = refused("--yes says so", "other")
 check("the whole disk: 209.7 MB, ext4" in out and "\x1b" not in out, f"the old file system: {out}")
 
-# A person is asked.
-for answer, status in ("n\n", 1), ("\n", 1), ("y\n", 0):
+
+
+def asked(disk, answer, status, meanwhile=lambda: None):
+    """The output of an installation on `disk`, whose question is answered after that is done."""
     ours, theirs = pty.openpty()
-    p = subprocess.Popen([INETBOOT, "install", "disk", "--writes", "none", *ENTRY], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = subprocess.Popen([INETBOOT, "install", disk, "--writes", "none", *ENTRY], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    out = b""
+    while b"Erase all of it?" not in out:
+        more = os.read(p.stdout.fileno(), 65536)
+        check(more, f"no question: {out.decode()}")
+        out += more
+    meanwhile()
     os.write(ours, answer.encode())
-    out = p.communicate(timeout=300)[0].decode()
-    check(p.returncode == status and "Erase all of it?" in out, f"answer {answer!r}: {p.returncode}: {out}")
-    check((content_of("disk") == before) == bool(status), f"after the answer {answer!r}: {'changed' if status else 'the same'}")
+    out = (out + p.communicate(timeout=300)[0]).decode()
     os.close(ours)
     os.close(theirs)
+    check(p.returncode == status, f"answer {answer!r}: {p.returncode}: {out}")
+    return out
+
+
+# A person is asked.
+for answer, status in ("n\n", 1), ("\n", 1), ("y\n", 0):
+    asked("disk", answer, status)
+    check((content_of("disk") == before) == bool(status), f"after the answer {answer!r}: {'changed' if status else 'the same'}")
 check_layout("disk", writes=False)
 check("fill" not in tool("mtype", "-i", "part2", "::boot/grub/inetboot.cfg"), "'fill' unasked")
 
@@ -129,6 +143,19 @@ if os.geteuid() or subprocess.run(["losetup", "-f"], stdout=subprocess.DEVNULL, 
     done()
 device = loop("disk")
 refused(f"is used by the loop device {device}", "disk", "--yes")
+# Another disk gets the name of the one that was shown.
+swapped = content_of(sized("swapped", 300 << 20))
+
+
+def swap():
+    tool("losetup", "-d", device)
+    tool("losetup", device, "swapped")
+
+
+out = asked(device, "y\n", 1, swap)
+check("not the disk any more" in out and content_of("swapped") == swapped, f"the wrong disk was written to: {out}")
+tool("losetup", "-d", device)
+device = loop("disk")
 # Which version starts over what was written (medium/storage), with its ext4 on /media of a mount namespace.
 KEY = ENTRY[1].split("#")[1]
 AT = "http://192.0.2.1/store/debian"
