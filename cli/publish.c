@@ -47,7 +47,9 @@ static const char help[] =
 	"      --expires TIME   readers shall warn from then on: 2027-01-31T12:00:00Z, or 30d, "
 	"12h from now\n"
 	"      --base-url URL   where the store will be on the web, to print the link with\n"
-	"      --record         then boot it once in User-Mode Linux, without a screen, and add a boot pack of what that reads\n"
+	"      --record         then boot it once, without a screen, and add a boot pack of what that reads\n"
+	"      --record-engine ENGINE  boot it in uml (User-Mode Linux, the default) or qemu, which reads what a real machine does;\n"
+	"                       may be repeated: the pack is for both\n"
 	"      --record-until TEXT  the boot is over when its console shows TEXT (default: 'login: ')\n"
 	"      --replace-key    go on although another key signed the versions before\n"
 	"  -h, --help           show this\n\n"
@@ -71,11 +73,13 @@ static const char help[] =
 	"vmlinuz --cmdline 'root=/dev/vda1 ro'\n";
 
 #define RECORD_TIMEOUT_S 900
-#define RECORD_MEMORY (512ULL << 20)
+#define ENGINES_MAX 2
 
 struct publishing {
 	struct publish_options o;
 	bool record;
+	const struct engine *engines[ENGINES_MAX];
+	size_t engine_count; /* 0: none was named */
 	const char *until;
 };
 
@@ -87,6 +91,7 @@ enum {
 	OPT_REPLACE_KEY,
 	OPT_RECORD_BOOT,
 	OPT_RECORD_UNTIL,
+	OPT_RECORD_ENGINE,
 	OPT_TITLE,
 	OPT_TYPE,
 	OPT_KERNEL,
@@ -107,6 +112,7 @@ static const struct option options[] = {
 	{"replace-key", no_argument, NULL, OPT_REPLACE_KEY},
 	{"record", no_argument, NULL, OPT_RECORD_BOOT},
 	{"record-until", required_argument, NULL, OPT_RECORD_UNTIL},
+	{"record-engine", required_argument, NULL, OPT_RECORD_ENGINE},
 	{"title", required_argument, NULL, OPT_TITLE},
 	{"type", required_argument, NULL, OPT_TYPE},
 	{"kernel", required_argument, NULL, OPT_KERNEL},
@@ -199,6 +205,18 @@ static int number_option(const char *value, uint64_t most, uint64_t *out)
 }
 
 /* 0 or EXIT_USAGE. */
+static bool add_engine(struct publishing *p, const char *name)
+{
+	const struct engine *engine = engine_find(name);
+
+	for (size_t i = 0; i < p->engine_count; i++)
+		if (p->engines[i] == engine)
+			return false;
+	if (engine)
+		p->engines[p->engine_count++] = engine;
+	return engine;
+}
+
 static int take_option(void *context, int code, char *value)
 {
 	struct publishing *p = context;
@@ -248,6 +266,11 @@ static int take_option(void *context, int code, char *value)
 		if (!*value || strlen(value) >= WATCH_UNTIL_MAX)
 			return usage("--record-until %s: it must be a text, and not so long", value);
 		p->until = value;
+		p->record = true;
+		return 0;
+	case OPT_RECORD_ENGINE:
+		if (!add_engine(p, value))
+			return usage("--record-engine %s: it must be uml or qemu, each once", value);
 		/* fallthrough */
 	case OPT_RECORD_BOOT:
 		p->record = true;
@@ -274,14 +297,15 @@ static void print_result(
 }
 
 /* Boots what was published, and writes a trace. */
-static int record_boot(const struct publishing *p, const char *trace, struct err *e)
+static int record_boot(const struct publishing *p, const struct engine *engine, const char *trace, struct err *e)
 {
 	_cleanup_free_ char *link = file_path("%s/%s", p->o.store, p->o.name);
 	struct machine_options machine = {
-		.engine = &engine_uml,
+		.engine = engine,
 		.link = link,
+		.name = p->o.name,
 		.image = {.no_cache = true, .memory_limit = MEMORY_LIMIT_DEFAULT},
-		.memory = RECORD_MEMORY,
+		.memory = engine->memory,
 		.timeout_s = RECORD_TIMEOUT_S,
 		.until = p->until,
 		.record = trace,
@@ -292,7 +316,7 @@ static int record_boot(const struct publishing *p, const char *trace, struct err
 
 	if (!link)
 		return err_set(e, -ENOMEM, "no memory to boot");
-	log_info("booting %s until its console shows '%s'", p->o.name, p->until);
+	log_info("booting %s in %s until its console shows '%s'", p->o.name, engine->name, p->until);
 	fflush(NULL);
 	child = fork(); /* a machine takes the whole process, its namespaces too */
 	if (child < 0)
@@ -313,22 +337,31 @@ static int record_boot(const struct publishing *p, const char *trace, struct err
 static int add_pack(const struct publishing *p)
 {
 	_cleanup_(workspace_close) struct workspace w = WORKSPACE_INIT;
-	_cleanup_free_ char *trace = NULL;
-	const char *traces[] = {NULL};
-	struct profile_options profile = {.store = p->o.store, .name = p->o.name, .key = p->o.key, .traces = traces, .trace_count = 1, .least = 1,
+	const char *traces[ENGINES_MAX];
+	struct profile_options profile = {.store = p->o.store, .name = p->o.name, .key = p->o.key, .traces = traces, .least = 1,
 		.level = PACK_LEVEL_DEFAULT};
 	struct err e = ERR_INIT;
 	int r = workspace_open(&w, &e);
 
-	trace = r < 0 ? NULL : file_path("%s/trace", w.path);
-	if (!r)
-		r = trace ? record_boot(p, trace, &e) : err_set(&e, -ENOMEM, "no memory to boot");
+	while (!r && profile.trace_count < p->engine_count) {
+		const struct engine *engine = p->engines[profile.trace_count];
+		char *trace = file_path("%s/%s.trace", w.path, engine->name);
+
+		traces[profile.trace_count] = trace;
+		if (!trace)
+			r = err_set(&e, -ENOMEM, "no memory to boot");
+		else
+			profile.trace_count++, r = record_boot(p, engine, trace, &e);
+	}
 	if (r < 0) {
 		err_add(&e, "%s is published, but without a boot pack", p->o.name);
-		return cli_fail(&e);
+		r = cli_fail(&e);
+	} else {
+		r = cli_profile(&profile);
 	}
-	traces[0] = trace;
-	return cli_profile(&profile);
+	while (profile.trace_count)
+		free((char *)traces[--profile.trace_count]);
+	return r;
 }
 
 int cli_publish(const struct publish_options *o)
@@ -366,6 +399,8 @@ int cmd_publish(int argc, char **argv)
 		return r;
 	if (argc - optind != 2)
 		return cli_usage("publish", "IMAGE and STORE are needed");
+	if (!p->engine_count)
+		add_engine(p, "uml");
 	if (!o->name || !o->key)
 		return cli_usage("publish", "--name and --key are needed");
 	o->image = argv[optind];

@@ -458,18 +458,21 @@ def make_stick(kind):
 
 
 def stick(kind):
-    """A stick is filled by the first start; the second needs no network."""
+    """A stick is filled by the first start; the second needs no network, and the third, which has one, no server: the last case."""
     make_stick(kind)
     machine = Qemu("-cdrom", medium("inetboot.iso"), "-boot", "d", *usb_disk("stick", starts=False))
     starts(machine, kept=True)
     ends(machine)
     look = ["fsck.vfat", "-n"] if kind == "fat" else ["e2fsck", "-n", "-f"]
     subprocess.run([*look, "stick"], check=True, stdout=subprocess.DEVNULL)
-    machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick", starts=False), network=False)
-    machine.expect("inetboot: starting Debian")
-    machine.expect("inetboot: root file system ext4")
-    log_in(machine)
-    ends(machine)
+    for network in False, True:
+        if network:
+            server.stop()
+        machine = Qemu("-cdrom", "inetboot.iso", "-boot", "d", *usb_disk("stick", starts=False), network=network)
+        machine.expect("inetboot: starting Debian")
+        machine.expect("inetboot: root file system ext4")
+        log_in(machine)
+        ends(machine)
 
 
 @case

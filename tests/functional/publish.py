@@ -139,6 +139,8 @@ with subprocess.Popen(["cat", "a.qcow2"], stdout=subprocess.PIPE) as p:
 for args in ((), ("full.img",), ("full.img", "store"), ("full.img", "store", "--name", "x"),
              ("full.img", "store", "--name", "x", "--key", "key", "--level", "20"),
              ("full.img", "store", "--name", "x", "--key", "key", "--type", "msdos"),
+             ("full.img", "store", "--name", "x", "--key", "key", "--record-engine", "bochs"),
+             ("full.img", "store", "--name", "x", "--key", "key", "--record-engine", "uml", "--record-engine", "uml"),
              ("full.img", "store", "--name", "x", "--key", "key", "--expires", "tomorrow"), ("--nonsense",)):
     run("publish", *args, status=2)
 check(before == {f: content(f) for f in all_blocks() + ["store/raw/manifest"]}, "a refused publish changed the store")
