@@ -21,6 +21,8 @@
 #define ENTRIES_MAX 64
 #define CONSOLES_MAX 128 /* bytes */
 #define OPTIONS_MAX 1024 /* bytes; of a kernel's command line half */
+#define MODULES_MAX 4096 /* bytes */
+#define MODULE_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 #define TITLE_MAX 64
 #define PARTS_MISSING                                                                              \
 	"the medium's own programs are not there: `make medium-parts` in the source builds them"
@@ -95,6 +97,13 @@ static int take_option(struct medium *m, int code, char *value)
 			       ? cli_usage(m->command,
 					 "there is no kernel %s: it must be stock or small", value)
 			       : 0;
+	case OPT_MEDIUM_MODULES:
+		m->modules = value;
+		return value[strspn(value, MODULE_LETTERS ",")] || strlen(value) > MODULES_MAX
+			       ? cli_usage(m->command,
+					 "--modules %s: names of modules with commas between them are needed",
+					 value)
+			       : 0;
 	case OPT_MEDIUM_TIMEOUT:
 		return text_to_u64(value, &m->timeout) < 0 || m->timeout > 86400
 			       ? cli_usage(m->command,
@@ -138,11 +147,11 @@ static int run_step(const struct tool *words, const char *name, struct err *e)
 }
 
 /* The folder of a kernel, by medium/kernel. */
-static char *get_kernel(const char *kind, struct err *e)
+static char *get_kernel(const char *kind, const char *modules, struct err *e)
 {
 	_cleanup_free_ char *script = resource_path("kernel", e);
 	_cleanup_buf_ struct buf out = BUF_INIT(4096);
-	struct tool t = {.package = "dash", .argv = {"sh", script, kind}, .output = &out};
+	struct tool t = {.package = "dash", .argv = {"sh", script, kind, modules}, .output = &out};
 
 	if (!script)
 		return NULL;
@@ -177,7 +186,7 @@ static char *number(const char *name, uint64_t value)
 	return file_path("%s=%llu", name, (unsigned long long)value);
 }
 
-enum { KERNEL = 11, WORDS }; /* the last word comes when the tools are known to be there */
+enum { KERNEL = 12, WORDS }; /* the last word comes when the tools are known to be there */
 
 static void free_words(char *(*words)[WORDS])
 {
@@ -219,6 +228,7 @@ static int make(struct medium *m, struct err *e)
 	words[8] = word("console", m->console);
 	words[9] = word("options", m->options);
 	words[10] = word("cacert", m->cacert);
+	words[11] = word("modules", m->modules);
 	for (size_t i = 0; i < KERNEL; i++)
 		tool_args(&t, (const char *[]){words[i], NULL});
 	for (size_t i = 0; i < sizeof(m->more) / sizeof(m->more[0]); i++)
@@ -226,7 +236,7 @@ static int make(struct medium *m, struct err *e)
 	r = run_step(&t, "needs", e);
 	if (r < 0)
 		return r;
-	kernel = get_kernel(m->kernel, e);
+	kernel = get_kernel(m->kernel, m->modules, e);
 	if (!kernel)
 		return -EIO;
 	words[KERNEL] = word("kernel", kernel);
@@ -272,6 +282,7 @@ int medium_take(struct medium *m, int argc, char **argv, const struct option *op
 		.command = argv[0],
 		.format = "iso",
 		.kernel = "stock",
+		.modules = "",
 		.console = "ttyS0,115200;tty0",
 		.options = "",
 		.cacert = "/etc/ssl/certs/ca-certificates.crt",
@@ -289,6 +300,8 @@ int medium_take(struct medium *m, int argc, char **argv, const struct option *op
 	if (!m->count)
 		return cli_usage(
 			m->command, "at least one --entry, --catalog or --script is needed");
+	if (*m->modules && strcmp(m->kernel, "stock"))
+		return cli_usage(m->command, "--modules is for --kernel stock: the small one takes none");
 	if (!m->chosen || m->chosen > m->count)
 		return cli_usage(m->command, "--default %llu: there are entries 1 to %zu",
 			(unsigned long long)m->chosen, m->count);

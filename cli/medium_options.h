@@ -15,6 +15,7 @@ enum medium_option_code {
 	OPT_MEDIUM_CATALOG,
 	OPT_MEDIUM_SCRIPT,
 	OPT_MEDIUM_KERNEL,
+	OPT_MEDIUM_MODULES,
 	OPT_MEDIUM_TIMEOUT,
 	OPT_MEDIUM_DEFAULT,
 	OPT_MEDIUM_CONSOLE,
@@ -30,6 +31,7 @@ enum medium_option_code {
 	{"catalog", required_argument, NULL, OPT_MEDIUM_CATALOG}, \
 	{"script", required_argument, NULL, OPT_MEDIUM_SCRIPT}, \
 	{"kernel", required_argument, NULL, OPT_MEDIUM_KERNEL}, \
+	{"modules", required_argument, NULL, OPT_MEDIUM_MODULES}, \
 	{"timeout", required_argument, NULL, OPT_MEDIUM_TIMEOUT}, \
 	{"default", required_argument, NULL, OPT_MEDIUM_DEFAULT}, \
 	{"console", required_argument, NULL, OPT_MEDIUM_CONSOLE}, \
@@ -44,6 +46,7 @@ enum medium_option_code {
 	"      --script TITLE=URL     a line that runs a script before the system starts; a key must have signed it: URL#KEY, or --key\n"
 #define MEDIUM_OPTIONS_HELP                                                                        \
 	"      --kernel KERNEL        stock: Debian's signed kernel (default); small: one with all drivers built in, made when first used\n" \
+	"      --modules LIST         more modules of the stock kernel, e.g. mlx5_core,hv_netvsc: for cards and disks that it has no driver for else\n" \
 	"      --timeout S            start the default entry after so many seconds (default: 10)\n" \
 	"      --default N            number of that entry (default: 1)\n" \
 	"      --console LIST         what the kernel shows its messages on, e.g. ttyS0,115200;tty0 (default), the last is the main one\n" \
@@ -52,7 +55,7 @@ enum medium_option_code {
 	"      --key KEY              scripts (iscript=) may be signed by this public key; may be repeated\n"
 
 struct medium {
-	const char *out, *format, *kernel, *console, *options, *cacert;
+	const char *out, *format, *kernel, *modules, *console, *options, *cacert;
 	const char *more[3]; /* further words for make-medium; NULL: none */
 	const char *command; /* whose name is in messages */
 	struct buf entries;  /* lines "TITLE<tab>WORD" */
