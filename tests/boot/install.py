@@ -49,4 +49,25 @@ out = machine.command("cat /root/mine; ls /etc/motd; id somebody; systemctl is-s
 check("kept-by-" in out and "cannot access" in out and "(somebody)" in out, f"what was written is gone: {out}")
 ends(machine)
 installed()
+
+# With Secure Boot.
+machine = Qemu(*usb_disk("disk"), firmware=OVMF_SECURE)
+machine.expect("inetboot: debian stays at version 1")
+machine.expect("inetboot: what is written is kept")
+log_in(machine)
+out = machine.command("cat /root/mine; od -An -t u1 -j 4 /sys/firmware/efi/efivars/SecureBoot-*")
+check("kept-by-" in out and re.search(r"\b1\r\n", out), f"what was written is gone, or it is not Secure Boot: {out}")
+ends(machine)
+installed()
+
+# Without what was written, which stays, from another medium.
+run("medium", "pair", "--format", "grub", "--entry", f"Debian={link}")
+machine = Qemu("-kernel", "pair/linux", "-initrd", "pair/minirt.gz", "-append", f"console=tty0 console=ttyS0 httpfuse={link} nowrites", *usb_disk("disk", starts=False))
+machine.expect("inetboot: blocks are kept on")
+machine.expect("inetboot: starting Debian")
+log_in(machine)
+out = machine.command("cat /root/mine; findmnt /run/inetboot/writes; echo nothing-$((40+2))")
+check("kept-by-" not in out and "ext4" not in out and "nothing-42" in out, f"what was written is there: {out}")
+ends(machine)
+installed()
 done()
