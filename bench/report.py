@@ -109,7 +109,7 @@ def aims(results):
 
 def text(results):
     m = results["machine"]
-    texts = ["%d CPUs (%s), Linux %s; medians of %d; load %.1f before, %.1f after" % (
+    texts = ["%d CPUs (%s), Linux %s; medians of %d, or of as many as the column n says; load %.1f before, %.1f after" % (
         m["cpus"], m["cpu"], m["kernel"], results["rounds"], m["load_before"], m.get("load_after", 0))]
     texts += [make(results[name]) for name, make, _ in PARTS if name in results]
     if results["aims"]:

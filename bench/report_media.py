@@ -36,5 +36,5 @@ def media_aims(part):
         out.append(at_most("%s: bytes of it / live-boot fetch=" % where, 1.0, quotient(cold.get("bytes"), fetch.get("bytes"))))
         out.append(at_most("%s: start with pack / NBD root" % where, 1.0, quotient(pack.get("login_s"), nbd.get("login_s"))))
         out.append(at_most("%s: warm start / local disk" % where, 2.0, quotient(warm.get("login_s"), local.get("login_s"))))
-        out.append(at_most("%s: shutdown / local disk" % where, 1.5, quotient(cold.get("end_s"), local.get("end_s"))))
+        out.append(at_most("%s: warm shutdown / local disk" % where, 1.5, quotient(warm.get("end_s"), local.get("end_s"))))
     return out
