@@ -224,6 +224,17 @@ def command_line(pid):
         return b""
 
 
+def open_files(pid):
+    """What its descriptors are of. One that it closes meanwhile is left out."""
+    files = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            files.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except FileNotFoundError:
+            pass
+    return files
+
+
 def display_sockets():
     """X servers of this host."""
     return set(os.listdir("/tmp/.X11-unix")) if os.path.isdir("/tmp/.X11-unix") else set()
@@ -239,7 +250,7 @@ def children(pid):
 
 def has_device(pid):
     try:
-        return any(os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/fuse" for fd in os.listdir(f"/proc/{pid}/fd"))
+        return "/dev/fuse" in open_files(pid)
     except OSError:
         return False
 

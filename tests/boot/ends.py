@@ -61,7 +61,7 @@ m.expect("inetboot: starting")
 machines = [p for p in user_processes() if b"umid=guest" in command_line(p)]
 check(machines, "no process of the guest is found")
 for p in machines:
-    files = [os.readlink(f"/proc/{p}/fd/{fd}") for fd in os.listdir(f"/proc/{p}/fd")]
+    files = open_files(p)
     check(not [f for f in files if f.endswith(("/key", "/ptmx", "/dev/fuse"))], f"the guest has files that are not for it: {files}")
 m.p.kill()
 m.p.wait()

@@ -1,6 +1,6 @@
 """Boot media, from power-on to the login prompt of a Debian that comes from a web server, in QEMU machines. Further arguments name what is tried (see CASES); without
 one, a CD through SeaBIOS; `list` prints them. All of them take an hour: `make check-media`. Screenshots are left in the build's folder `screenshots`."""
-import ctypes, os, shutil, sys
+import ctypes, os, shutil, sys, threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../bench")]
@@ -164,6 +164,69 @@ def options():
     out = machine.command("cat /proc/cmdline; echo $LANG; locale 2>/dev/null | head -n 1")
     check("lang=de" in out and "vga=791" in out, f"not handed on: {out}")
     ends(machine, "reboot")
+
+
+@case
+def keyboard():
+    """The medium's own menu, by the keyboard of the screen."""
+    machine = preboot("")
+    machine.expect("1  Debian 'from' the web")
+    machine.expect("  > ")
+    for key in "1", "ret":
+        machine.tell(f"sendkey {key}")
+    machine.expect("inetboot: fetching what starts " + re.escape(link))
+    machine.kill()
+
+
+@case
+def cards():
+    """Two networks answer, and the server is behind the second one."""
+    machine = preboot(f"httpfuse={link}", "-netdev", "user,id=m", "-device", "e1000,netdev=m", netdev="user,id=n,net=10.0.3.0/24,restrict=on")
+    machine.expect("inetboot: network: .* has 10.0.3.15")
+    machine.expect("inetboot: network: .* has 10.0.2.15", 120)
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    out = machine.command("ip -br address; ip route")
+    check("10.0.2.15" in out and "default via 10.0.2.2" in out, f"not by the network that the server is in: {out}")
+    ends(machine)
+
+
+def tag_frames(tagged, plain, to_tagged, to_plain):
+    """Frames are VLAN 5's on one side, and nobody's on the other."""
+    tag = bytes.fromhex("81000005")
+    while True:
+        for s in select.select([tagged, plain], [], [])[0]:
+            frame = s.recv(65536)
+            if s is plain:
+                tagged.sendto(frame[:12] + tag + frame[12:], to_tagged)
+            elif frame[12:16] == tag:
+                plain.sendto(frame[:12] + frame[16:], to_plain)
+
+
+@case
+def vlan():
+    """The network is in a VLAN: what QEMU's has is tagged on the way to the card."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    tagged, plain, *free = sockets
+    ports = [s.getsockname() for s in free]
+    for s in free:
+        s.close()  # for QEMU
+    threading.Thread(target=tag_frames, args=(tagged, plain, *ports), daemon=True).start()
+
+    def by_datagrams(name, own, other):
+        ends = {"local": own, "remote": other.getsockname()}
+        return f"dgram,id={name}," + ",".join(f"{end}.type=inet,{end}.host={host},{end}.port={port}" for end, (host, port) in ends.items())
+
+    machine = preboot(f"httpfuse={link} vlan=5", "-netdev", "user,id=u", "-netdev", "hubport,id=h,hubid=0,netdev=u", "-netdev", by_datagrams("d", ports[1], plain),
+                      "-netdev", "hubport,id=i,hubid=0,netdev=d", netdev=by_datagrams("n", ports[0], tagged))
+    machine.expect(r"inetboot: network: eth0\.5 has 10.0.2.15")
+    machine.expect(r"inetboot: network: \w+\.5 has 10.0.2.15")
+    machine.expect("inetboot: root file system ext4")
+    log_in(machine)
+    runs(machine, "boot=inetboot")
+    ends(machine)
 
 
 @case

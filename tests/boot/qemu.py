@@ -141,7 +141,7 @@ def ends():
     m = qemu(path, "--disk", fds=(secret,))
     m.expect("boot 1")
     machine = next(p for p in user_processes() if b"-sandbox" in command_line(p))
-    files = [os.readlink(f"/proc/{machine}/fd/{fd}") for fd in os.listdir(f"/proc/{machine}/fd")]
+    files = open_files(machine)
     check(sum(f == path for f in files) == 1 and "/dev/ptmx" not in files, f"the guest has files that are not for it: {files}")
     m.p.kill()
     m.p.wait()

@@ -225,7 +225,10 @@ check(not is_fuse(m.dir), "it is mounted still")
 
 
 def command_of(pid):
-    return content(f"/proc/{pid}/cmdline").split(b"\0")
+    try:
+        return content(f"/proc/{pid}/cmdline").split(b"\0")
+    except OSError:
+        return []  # it ended meanwhile
 
 
 # Its name is kept: one that begins with '@' tells who ends a system to leave the process alone. To be stopped for a while does no harm.
@@ -293,7 +296,15 @@ for n in range(24):
     else:
         m.end(rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
     at_end.remove(m.clear)
-left = [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid() and os.path.exists(f"/proc/{p}/cwd")
-        and os.readlink(f"/proc/{p}/cwd") == DIR and b"mount" in command_of(p)]
+
+
+def folder_of(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None  # it ended meanwhile
+
+
+left = [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid() and folder_of(p) == DIR and b"mount" in command_of(p)]
 check(not left, f"processes are left: {left}")
 done()
