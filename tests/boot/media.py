@@ -1,5 +1,5 @@
 """Boot media, from power-on to the login prompt of a Debian that comes from a web server, in QEMU machines. Further arguments name what is tried (see CASES); without
-one, a CD through SeaBIOS; `list` prints them. All of them take an hour: `make check-media`. Screenshots are left in the build's folder `screenshots`."""
+one, the menu and a CD through SeaBIOS; `list` prints them. All of them take an hour: `make check-media`. Screenshots are left in the build's folder `screenshots`."""
 import ctypes, os, shutil, sys, threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -653,7 +653,7 @@ def http_boot():
     whole(firmware=OVMF, netdev="tap,id=n,ifname=tap0,script=no,downscript=no")
 
 
-wanted = sys.argv[2:] or ["cd"]
+wanted = sys.argv[2:] or ["keyboard", "cd"]
 if wanted == ["list"]:
     print(*CASES, sep="\n")
     done()
