@@ -48,6 +48,10 @@ check(set(first) == {"linux", "minirt.gz", "inetboot.cfg"}, f"not the pair and i
 medium("--timeout", "7", "--options", "nodhcp")
 check(first == {f: content(f"out/{f}") for f in os.listdir("out")}, "two runs differ")
 check(f"httpfuse={LINK}" in first["inetboot.cfg"].decode() and "nodhcp" in first["inetboot.cfg"].decode(), "not in the menu")
+for form, tool in ("iso", "xorriso"), ("efi", "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"):
+    if shutil.which(tool) or os.path.exists(tool):
+        made = [run("medium", f"{form}.{n}", "--format", form, "--entry", "Debian=" + LINK) and content(f"{form}.{n}") for n in (1, 2)]
+        check(made[0] == made[1], f"two runs of {form} differ")
 files = inside()
 check({"init", "bin/inetboot", "bin/busybox", "bin/kexec", "etc/ssl/ca.crt"} <= set(files), f"something is missing: {sorted(files)}")
 check(files["etc/inetboot/entries"].decode() == f"Debian\thttpfuse={LINK}\n", "another entry")
