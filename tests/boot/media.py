@@ -645,6 +645,8 @@ def http_boot():
     for words in "link set lo up", "tuntap add tap0 mode tap", "address add 10.0.2.2/24 dev tap0", "link set tap0 up":
         subprocess.run(["ip", *words.split()], check=True)
     here = serve("--address", "10.0.2.2")["debian"]
+    if os.path.exists("store/inetboot.efi"):
+        os.unlink("store/inetboot.efi")  # of an earlier run, in a store that is kept
     medium("store/inetboot.efi", entry=here, format="efi")
     started.append(subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=tap0", "--bind-interfaces", "--user=root",
                                      f"--dhcp-leasefile={DIR}/leases", "--dhcp-range=10.0.2.15,10.0.2.30", "--dhcp-option=3,10.0.2.2", "--dhcp-option=6,10.0.2.2",
