@@ -311,7 +311,7 @@ static int take_option(struct boot *b, int code, const char *value)
 		b->o.trusted = true;
 		return 0;
 	default:
-		b->about_image |= code != OPT_RECORD; /* of which the engine says more */
+		b->about_image = true;
 		return image_option(&b->image, "boot", code, value);
 	}
 }
@@ -486,6 +486,7 @@ int cmd_boot(int argc, char **argv)
 	if (argc - optind > 1 || (argc == optind && !b.has_name && !b.o.medium))
 		return cli_usage("boot", "exactly one link is needed");
 	b.o.link = argv[optind]; /* or NULL */
+	b.o.record = b.image.record;
 	if (b.has_name && b.o.medium)
 		return cli_usage("boot", "a machine with a --name keeps what is written to the disk of a LINK; with --medium there is none");
 	if (b.has_name && b.o.whole_disk)
@@ -508,7 +509,6 @@ int cmd_boot(int argc, char **argv)
 		return EXIT_USAGE;
 	image_options_find_cache(&b.image);
 	b.o.image = b.image.o;
-	b.o.record = b.image.record;
 	if (b.detach) {
 		r = background_start(&b.background);
 		if (r >= 0)

@@ -204,7 +204,6 @@ static int number_option(const char *value, uint64_t most, uint64_t *out)
 	return text_to_u64(value, out) < 0 || !*out || *out > most ? -EINVAL : 0;
 }
 
-/* 0 or EXIT_USAGE. */
 static bool add_engine(struct publishing *p, const char *name)
 {
 	const struct engine *engine = engine_find(name);
@@ -212,11 +211,13 @@ static bool add_engine(struct publishing *p, const char *name)
 	for (size_t i = 0; i < p->engine_count; i++)
 		if (p->engines[i] == engine)
 			return false;
-	if (engine)
-		p->engines[p->engine_count++] = engine;
-	return engine;
+	if (!engine || p->engine_count == ENGINES_MAX)
+		return false;
+	p->engines[p->engine_count++] = engine;
+	return true;
 }
 
+/* 0 or EXIT_USAGE. */
 static int take_option(void *context, int code, char *value)
 {
 	struct publishing *p = context;
@@ -334,34 +335,30 @@ static int record_boot(const struct publishing *p, const struct engine *engine, 
 	return status ? err_set(e, -EIO, "the boot that was to be recorded did not come to its end") : 0;
 }
 
+static void free_traces(char *(*traces)[ENGINES_MAX])
+{
+	for (size_t i = 0; i < ENGINES_MAX; i++)
+		free((*traces)[i]);
+}
+
 static int add_pack(const struct publishing *p)
 {
 	_cleanup_(workspace_close) struct workspace w = WORKSPACE_INIT;
-	const char *traces[ENGINES_MAX];
-	struct profile_options profile = {.store = p->o.store, .name = p->o.name, .key = p->o.key, .traces = traces, .least = 1,
-		.level = PACK_LEVEL_DEFAULT};
+	_cleanup_(free_traces) char *traces[ENGINES_MAX] = {0};
+	struct profile_options profile = {.store = p->o.store, .name = p->o.name, .key = p->o.key, .traces = (const char **)traces,
+		.trace_count = p->engine_count, .least = 1, .level = PACK_LEVEL_DEFAULT};
 	struct err e = ERR_INIT;
 	int r = workspace_open(&w, &e);
 
-	while (!r && profile.trace_count < p->engine_count) {
-		const struct engine *engine = p->engines[profile.trace_count];
-		char *trace = file_path("%s/%s.trace", w.path, engine->name);
-
-		traces[profile.trace_count] = trace;
-		if (!trace)
-			r = err_set(&e, -ENOMEM, "no memory to boot");
-		else
-			profile.trace_count++, r = record_boot(p, engine, trace, &e);
+	for (size_t i = 0; !r && i < p->engine_count; i++) {
+		traces[i] = file_path("%s/%s.trace", w.path, p->engines[i]->name);
+		r = traces[i] ? record_boot(p, p->engines[i], traces[i], &e) : err_set(&e, -ENOMEM, "no memory to boot");
 	}
 	if (r < 0) {
 		err_add(&e, "%s is published, but without a boot pack", p->o.name);
-		r = cli_fail(&e);
-	} else {
-		r = cli_profile(&profile);
+		return cli_fail(&e);
 	}
-	while (profile.trace_count)
-		free((char *)traces[--profile.trace_count]);
-	return r;
+	return cli_profile(&profile);
 }
 
 int cli_publish(const struct publish_options *o)

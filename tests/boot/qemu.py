@@ -155,6 +155,7 @@ def options():
             (["--disk", "--name", "x"], "--name"):
         refused(2, [text], path, *args)
     refused(2, ["go with a LINK"], f"--medium={path}", "--fill")
+    refused(2, ["--record traces"], f"--medium={path}", "--record", "trace")
     refused(2, ["with --medium there is none"], f"--medium={path}", "--name", "x")
     m = Machine(path, "--disk")
     m.end(status=2)
