@@ -166,16 +166,6 @@ class Reader:
 HOW = ["random", "stream", "direct", "mapped", "small"]
 
 
-def children(pid):
-    found = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, content(f"/proc/{pid}/task/{task}/children").split())
-    except OSError:
-        pass  # it ended meanwhile
-    return found
-
-
 def resident(pid):
     """KiB of a process and its children."""
     total = 0

@@ -5,9 +5,7 @@ import json, pty, re
 from storelib import *
 
 need("sfdisk", "blkid", "partx", "mke2fs", "debugfs", "grub-mkimage", "mcopy", "mkfs.fat", "cpio")
-PARTS = os.path.join(os.path.dirname(INETBOOT), "../medium/parts/inetboot")
-if not os.path.exists(PARTS):
-    skip("the medium's programs are not built (make medium-parts)")
+PARTS = need_medium_parts()
 ENTRY = ["--entry", "Debian=http://192.0.2.1/store/debian#" + make_key()]
 
 
@@ -102,7 +100,6 @@ out = refused("--yes says so", "other")
 check("the whole disk: 209.7 MB, ext4" in out and "\x1b" not in out, f"the old file system: {out}")
 
 
-
 def asked(disk, answer, status, meanwhile=lambda: None):
     """The output of an installation on `disk`, whose question is answered after that is done."""
     ours, theirs = pty.openpty()
@@ -166,7 +163,7 @@ def chosen(link, written, words=""):
     script = f"""set -eu
         say() {{ :; }}
         nocache= memcache= ram= writes={words}
-        . {os.path.dirname(PARTS)}/../storage
+        . {PARTS}/../storage
         mount -o loop part3 /media
         mkdir -p /media/writes
         cache_device=/dev/loop

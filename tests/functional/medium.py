@@ -3,9 +3,7 @@
 from storelib import *
 
 need("cpio", "xz")
-PARTS = os.path.join(os.path.dirname(INETBOOT), "../medium/parts/inetboot")
-if not os.path.exists(PARTS):
-    skip("the medium's programs are not built (make medium-parts)")
+need_medium_parts()
 LINK = "http://192.0.2.1/store/debian#" + make_key()
 
 

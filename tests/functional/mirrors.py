@@ -67,13 +67,8 @@ check("no image is mounted" in run("status", DIR, status=1), "status of a folder
 
 def tree(pid):
     yield pid
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            found = content(f"/proc/{pid}/task/{task}/children").split()
-        except OSError:
-            continue  # a thread that ended meanwhile
-        for child in found:
-            yield from tree(int(child))
+    for child in children(pid):
+        yield from tree(child)
 
 
 everybody = list(tree(m.process.pid))

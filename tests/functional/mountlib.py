@@ -26,6 +26,16 @@ def need_fuse():
     need("fusermount3")
 
 
+def children(pid):
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, content(f"/proc/{pid}/task/{task}/children").split())
+    except OSError:
+        pass  # it ended meanwhile
+    return found
+
+
 def own_mounts():
     """A mount namespace for this process and its children. Before it has threads."""
     if ctypes.CDLL(None, use_errno=True).unshare(0x20000):

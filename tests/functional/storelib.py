@@ -58,6 +58,14 @@ def need(*programs):
             skip(f"{program} is not installed (tools/install-deps test)")
 
 
+def need_medium_parts():
+    """The folder of the medium's programs."""
+    parts = os.path.join(os.path.dirname(INETBOOT), "../medium/parts")
+    if not os.path.exists(f"{parts}/inetboot"):
+        skip("the medium's programs are not built (make medium-parts)")
+    return parts
+
+
 def check(condition, text):
     if not condition:
         fail(text)
